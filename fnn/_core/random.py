@@ -24,16 +24,26 @@ _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _Words = TypeVar("_Words", Array, NDArray[np.uint32])
 
 
+def _mixed(x0: _Words, x1: _Words, rotations: tuple[int, ...]) -> tuple[_Words, _Words]:
+    """Four rounds."""
+    for rotation in rotations:
+        x0 = x0 + x1
+        x1 = (x1 << np.uint32(rotation)) | (x1 >> np.uint32(32 - rotation))
+        x1 = x1 ^ x0
+    return x0, x1
+
+
+_mixed_in_program = jit(_mixed, static_argnums=2)  # traced and lowered twice for a shape, in place of five times
+
+
 def _threefry(key: _Words, counters: _Words) -> tuple[_Words, _Words]:
     """Threefry-2x32 with 20 rounds on the blocks ``(0, counter)``, for arrays of JAX or of NumPy."""
     k0, k1 = key
+    mixed = _mixed if isinstance(counters, np.ndarray) else _mixed_in_program
     schedule = (k0, k1, k0 ^ k1 ^ np.uint32(0x1BD11BDA))
     x0, x1 = (counters & np.uint32(0)) + k0, counters + k1
     for i in range(5):
-        for rotation in _ROTATIONS[i % 2]:
-            x0 = x0 + x1
-            x1 = (x1 << np.uint32(rotation)) | (x1 >> np.uint32(32 - rotation))
-            x1 = x1 ^ x0
+        x0, x1 = mixed(x0, x1, _ROTATIONS[i % 2])
         x0 = x0 + schedule[(i + 1) % 3]
         x1 = x1 + schedule[(i + 2) % 3] + np.uint32(i + 1)
     return x0, x1
@@ -83,6 +93,32 @@ def child_keys(key: Key, count: int) -> tuple[Key, ...]:
 def _child_keys(key: Key, count: int) -> tuple[Key, ...]:
     keys = children(key, count)
     return tuple(keys[i] for i in range(count))
+
+
+# More numbers than these take longer to draw on the host than a program takes to compile.
+_DRAWN_ON_HOST = 2**19
+
+
+def symmetric_uniform(key: Key, limit: float, shape: Shape, dtype: DType) -> Array:
+    """The numbers of ``jax.random.uniform(key, shape, dtype, -limit, limit)``, rounded to ``dtype`` from float32.
+
+    On a CPU up to 2^19 of them are drawn on the host, with the same bits, so that no program is compiled for the shape.
+    """
+    count, words, work = math.prod(shape), _words(key), at_least_float32(dtype)
+    on_host = words is not None and _on_host(words) and jax.default_backend() == "cpu"
+    if not on_host or count > _DRAWN_ON_HOST or work != jnp.float32:
+        return _symmetric_uniform(key, limit, tuple(shape), dtype)
+    first, second = _threefry(np.asarray(words), np.arange(count, dtype=np.uint32))
+    unit = ((first ^ second) >> 9) * 2.0**-23
+    bound = float(np.float32(limit))
+    # XLA rounds once, since CPUs multiply and add in one instruction; float64 holds the unrounded value.
+    numbers: Array = jax.device_put((unit * (2 * bound) - bound).astype(np.float32).astype(dtype).reshape(shape))
+    return numbers
+
+
+@jit(static_argnums=(1, 2, 3))
+def _symmetric_uniform(key: Key, limit: float, shape: Shape, dtype: DType) -> Array:
+    return uniform_between(key, -limit, limit, shape, at_least_float32(dtype)).astype(dtype)
 
 
 def uniform_between(key: Key, low: Scalar, high: Scalar, shape: Shape, dtype: DType) -> Array:

@@ -65,10 +65,16 @@ def device_dtype(a: AnyArray | ArraySpec) -> DType:
     return native
 
 
-@jit
 def copied(tree: PyTree) -> PyTree:
-    """The same values in new buffers, copied by one program instead of one per array."""
-    return jax.tree.map(jnp.copy, tree)
+    """The same values in new buffers on the same devices; without a program where nothing chose a device."""
+    arrays = all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(tree))
+    free = arrays and not is_traced(tree) and is_uncommitted(tree)
+    return jax.device_put(tree, may_alias=False) if free else _copied(tree)
+
+
+@jit
+def _copied(tree: PyTree) -> PyTree:
+    return jax.tree.map(jnp.copy, tree)  # one program instead of one per array
 
 
 @jit
@@ -114,6 +120,11 @@ def filled(like: Array, value: float, shape: Shape, dtype: DType) -> Array:
         return jnp.full(shape, value, dtype)
     array: Array = jax.device_put(np.full(shape, value, jax.dtypes.canonicalize_dtype(dtype)))
     return array
+
+
+def scalar(value: jax.typing.ArrayLike, dtype: DType) -> Array:
+    """A number as an array, which unlike that of `jnp.asarray` comes without a program; arrays are converted."""
+    return jnp.asarray(value, dtype) if isinstance(value, jax.Array) else to_jax(np.asarray(value, dtype))
 
 
 def zeros_like(a: Array) -> Array:

@@ -18,7 +18,7 @@ from .._core.checks import check_accepts, check_range, is_concrete, real_numbers
 from .._core.described import DescribedFunction, described
 from .._core.dtypes import at_least_float32
 from .._core.errors import fail, shape_text
-from .._core.random import standard_normal, truncated_normal, uniform_between
+from .._core.random import standard_normal, symmetric_uniform, truncated_normal, uniform_between
 from .._core.trees import filled
 from .._core.typed import jit
 from .._core.types import Array, DType, Key, Scalar, Shape
@@ -108,51 +108,57 @@ def fans(shape: Shape) -> tuple[int, int]:
     return window * shape[-2], window * shape[-1]
 
 
-@jit(static_argnums=(1, 2, 3, 4, 5))
-def _variance_scaling(
-    key: Key, shape: Shape, dtype: DType, scale: float, mode: Literal["in", "avg"], distribution: str
-) -> Array:
-    """Numbers of variance ``scale / fan``, with the fan of the mode."""
+Mode = Literal["in", "avg"]
+
+
+def _fan(shape: Shape, mode: Mode) -> float:
     fan_in, fan_out = fans(shape)
+    return max(1.0, {"in": fan_in, "avg": (fan_in + fan_out) / 2}[mode])
+
+
+def _scaled_uniform(key: Key, shape: Shape, dtype: DType, scale: float, mode: Mode) -> Array:
+    """Uniform numbers of variance ``scale / fan``."""
+    return symmetric_uniform(key, math.sqrt(3.0 * scale / _fan(shape, mode)), shape, dtype)
+
+
+@jit(static_argnums=(1, 2, 3, 4))
+def _scaled_normal(key: Key, shape: Shape, dtype: DType, scale: float, mode: Mode) -> Array:
+    """Truncated normal numbers of variance ``scale / fan``."""
     work = at_least_float32(dtype)
-    fan = max(1.0, {"in": fan_in, "avg": (fan_in + fan_out) / 2}[mode])
-    if distribution == "uniform":
-        limit = math.sqrt(3.0 * scale / fan)
-        return uniform_between(key, -limit, limit, shape, work).astype(dtype)
     # 0.87962566 is the standard deviation of a standard normal truncated to [-2, 2].
-    stddev = math.sqrt(scale / fan) / 0.87962566103423978
+    stddev = math.sqrt(scale / _fan(shape, mode)) / 0.87962566103423978
     drawn = truncated_normal(key, 2.0, shape, work)
     return (jnp.asarray(stddev, work) * drawn).astype(dtype)
 
 
 def glorot_uniform(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
     """Uniform on ``+-sqrt(6 / (fan_in + fan_out))`` (Glorot and Bengio 2010); the default for kernels."""
-    return _variance_scaling(key, tuple(shape), dtype, 1.0, "avg", "uniform")
+    return _scaled_uniform(key, tuple(shape), dtype, 1.0, "avg")
 
 
 def glorot_normal(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
     """Normal, truncated at two deviations, of variance ``2 / (fan_in + fan_out)`` (Glorot and Bengio 2010)."""
-    return _variance_scaling(key, tuple(shape), dtype, 1.0, "avg", "normal")
+    return _scaled_normal(key, tuple(shape), dtype, 1.0, "avg")
 
 
 def he_uniform(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
     """Uniform on ``+-sqrt(6 / fan_in)`` (He et al. 2015, arXiv:1502.01852); suits relu."""
-    return _variance_scaling(key, tuple(shape), dtype, 2.0, "in", "uniform")
+    return _scaled_uniform(key, tuple(shape), dtype, 2.0, "in")
 
 
 def he_normal(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
     """Normal, truncated at two deviations, of variance ``2 / fan_in`` (He et al. 2015); suits relu."""
-    return _variance_scaling(key, tuple(shape), dtype, 2.0, "in", "normal")
+    return _scaled_normal(key, tuple(shape), dtype, 2.0, "in")
 
 
 def lecun_uniform(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
     """Uniform on ``+-sqrt(3 / fan_in)`` (LeCun et al. 1998)."""
-    return _variance_scaling(key, tuple(shape), dtype, 1.0, "in", "uniform")
+    return _scaled_uniform(key, tuple(shape), dtype, 1.0, "in")
 
 
 def lecun_normal(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
     """Normal, truncated at two deviations, of variance ``1 / fan_in`` (LeCun et al. 1998)."""
-    return _variance_scaling(key, tuple(shape), dtype, 1.0, "in", "normal")
+    return _scaled_normal(key, tuple(shape), dtype, 1.0, "in")
 
 
 def orthogonal(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:

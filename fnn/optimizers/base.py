@@ -15,7 +15,7 @@ from .._core.checks import is_concrete, real_numbers
 from .._core.described import Described, described, in_words, written
 from .._core.dtypes import is_float, widened, widest
 from .._core.errors import counted, describe, did_you_mean, fail, kind_of, noted, shape_text
-from .._core.trees import Where, check_matches, map_with_path, matches, other_entries, paths
+from .._core.trees import Where, check_matches, map_with_path, matches, other_entries, paths, scalar
 from .._core.typed import tree_map
 from .._core.types import Array, PyTree
 from .hyper import RANGES, check_hyper, check_leaves
@@ -225,7 +225,7 @@ def from_rule(
             check_matches("weight_decay_where", where, paths(params))
         # In bfloat16 a slot near 1 stops changing: 1e-3 is rounded away.
         state = {name: widened(jax.tree.map(fill, widened(params))) for name, fill in slots.items()}
-        return OptState(jnp.zeros((), jnp.int32), jax.tree.map(as_hyper, leaves), state)
+        return OptState(scalar(0, jnp.int32), jax.tree.map(as_hyper, leaves), state)
 
     def update(grads: PyTree, state: OptState, params: PyTree = None) -> tuple[PyTree, OptState]:
         if not isinstance(state, OptState):

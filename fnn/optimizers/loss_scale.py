@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from .._core.checks import check_count, check_range
 from .._core.described import described
 from .._core.errors import describe, fail, kind_of
-from .._core.trees import all_finite, other_entries, paths, shape_of
+from .._core.trees import all_finite, other_entries, paths, scalar, shape_of
 from .._core.types import Array, PyTree
 from .base import Optimizer, OptimizerLike
 from .transforms import inner_optimizer, wrapper
@@ -76,7 +76,7 @@ def dynamic_loss_scale(
 
     def init(params: PyTree) -> LossScaleState:
         scale = jnp.asarray(initial_scale, jnp.float32)
-        return LossScaleState(scale, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), inner.init(params))
+        return LossScaleState(scale, scalar(0, jnp.int32), scalar(0, jnp.int32), inner.init(params))
 
     def update(grads: PyTree, state: LossScaleState, params: PyTree = None) -> tuple[PyTree, LossScaleState]:
         if not isinstance(state, LossScaleState):

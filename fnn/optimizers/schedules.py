@@ -12,6 +12,7 @@ import jax.typing
 from .._core.checks import real_numbers, refuse_uncalled
 from .._core.described import Described, described, in_words
 from .._core.errors import counted, fail
+from .._core.trees import scalar
 from .._core.types import Array, PyTree, Scalar
 from .hyper import FINITE, check_leaves
 
@@ -47,7 +48,7 @@ class Schedule(Described):
 
 def as_hyper(value: jax.typing.ArrayLike) -> Array:
     """A hyper-parameter as a leaf: the default floating-point dtype, never weakly typed."""
-    return jnp.asarray(value, jnp.result_type(float))
+    return scalar(value, jnp.result_type(float))
 
 
 def _schedule(where: str, rule: Callable[..., Array], **hyper: PyTree) -> Schedule:

@@ -15,7 +15,7 @@ from .._core.described import described, in_words
 from .._core.dtypes import at_least_float32, widened
 from .._core.errors import counted, fail, kind_of
 from .._core.norms import norm, scaled_norm, shrunk
-from .._core.trees import Where, check_matches, map_with_path, matches, paths
+from .._core.trees import Where, check_matches, map_with_path, matches, paths, scalar
 from .._core.types import Array, PyTree
 from .._core.warn import warn
 from .base import (
@@ -117,7 +117,7 @@ def _clipping(where: str, argument: str, fn: Callable[[PyTree, Array], PyTree], 
     leaves, schedules = split_schedules(hyper)
 
     def init(params: PyTree) -> OptState:
-        return OptState(jnp.zeros((), jnp.int32), jax.tree.map(as_hyper, leaves), {})
+        return OptState(scalar(0, jnp.int32), jax.tree.map(as_hyper, leaves), {})
 
     def update(grads: PyTree, state: OptState, params: PyTree = None) -> tuple[PyTree, OptState]:
         if not isinstance(state, OptState):
@@ -212,7 +212,7 @@ def accumulate(optimizer: OptimizerLike | str, every: int) -> Optimizer:
     def init(params: PyTree) -> AccumulateState:
         # Sums in float32 at least: in bfloat16 small gradients would be lost beside a larger sum.
         total = jax.tree.map(lambda p: jnp.zeros(p.shape, at_least_float32(p.dtype)), params)
-        return AccumulateState(jnp.zeros((), jnp.int32), total, inner.init(params))
+        return AccumulateState(scalar(0, jnp.int32), total, inner.init(params))
 
     def update(grads: PyTree, state: AccumulateState, params: PyTree = None) -> tuple[PyTree, AccumulateState]:
         total = jax.tree.map(lambda t, g: t + g.astype(t.dtype), state.total, grads)
@@ -311,7 +311,7 @@ def ema(optimizer: OptimizerLike | str, decay: Number = 0.999) -> Optimizer:
         hyper = jax.tree.map(as_hyper, leaves)
         # In float32 at least: beside a bfloat16 average the small steps towards the parameters would be lost.
         average = jax.tree.map(lambda p: jnp.array(p, at_least_float32(p.dtype), copy=True), params)
-        return EmaState(OptState(jnp.zeros((), jnp.int32), hyper, {"average": average}), inner.init(params))
+        return EmaState(OptState(scalar(0, jnp.int32), hyper, {"average": average}), inner.init(params))
 
     def update(grads: PyTree, state: EmaState, params: PyTree = None) -> tuple[PyTree, EmaState]:
         if params is None:

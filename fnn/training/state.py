@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from .._core.checks import check_key, is_concrete, renamed
 from .._core.errors import counted, fail, kind_of, noted
 from .._core.random import child_keys
-from .._core.trees import copied
+from .._core.trees import copied, scalar
 from .._core.types import Array, PyTree
 from .._names import missing_attribute
 from ..nn.added_loss import added_losses
@@ -116,7 +116,7 @@ def init(task: Task, key: Array | None = None, x: PyTree = None) -> TrainState:
         hint = "Its loss term depends on the whole batch; keep per_example=False."
         fail("Task", expected="no layer with an AddedLoss that says per_example=True", got="one", hint=hint)
     check_penalties(task, params)
-    ts = TrainState(params, state, task.optimizer.init(params), train_key, jnp.zeros((), jnp.int32))
+    ts = TrainState(params, state, task.optimizer.init(params), train_key, scalar(0, jnp.int32))
     own: TrainState = copied(ts)
     return own  # an initializer or a hyper-parameter may be an array of the user's
 

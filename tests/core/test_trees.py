@@ -8,7 +8,7 @@ import pytest
 from helpers import assert_same, compilations
 
 import fnn
-from fnn._core.trees import to_jax
+from fnn._core.trees import copied, to_jax
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int8", "int64", "float16", ml_dtypes.bfloat16, "float64"])
@@ -25,6 +25,22 @@ def test_new_shapes_compile_nothing():
         for rows in (101, 102, 103):
             to_jax(np.ones((rows, 7), np.float32))
         assert count() == 0
+
+
+@pytest.mark.parametrize("place", [lambda tree: tree, lambda tree: jax.device_put(tree, jax.devices()[-1])])
+def test_copies_survive_the_donation_of_the_original(place):
+    values, key = np.arange(6.0), jax.random.key(5)
+    words = np.array(jax.random.key_data(key))
+    array, key = place((to_jax(values), key))
+    with compilations() as count:
+        same, same_key = copied((array, key))
+        assert count() == array.committed  # a program where a device was chosen
+    jax.jit(lambda a: a + a, donate_argnums=0)(array)
+    key.delete()
+    assert (same.committed, same_key.committed) == (array.committed, array.committed)
+    assert same.devices() == same_key.devices() == {jax.devices()[-1 if array.committed else 0]}
+    np.testing.assert_array_equal(same, values)
+    np.testing.assert_array_equal(jax.random.key_data(same_key), words)
 
 
 def test_a_metric_of_a_new_number_of_rows_compiles_one_program():

@@ -53,6 +53,16 @@ def test_the_loop_is_compiled_once_and_in_a_thread(compiled, units, options):
     assert loops(compiled) == [False]
 
 
+def test_the_loop_is_the_only_program(compiled):
+    """A network is drawn, its state made and copied, and a short order shuffled without one."""
+    task, key = a_task(11), jax.random.key(0)
+    compiled.clear()
+    ts = fnn.init(task, key, X[:1])
+    assert not compiled
+    fnn.fit(task, ts, (X, Y), batch_size=35, verbose=0)
+    assert len(compiled) == len(loops(compiled)) == 1
+
+
 @pytest.mark.parametrize("part", ["key", "data"])
 def test_the_loop_is_compiled_once_for_arrays_that_were_put_on_a_device(compiled, part):
     task, device = a_task(8 if part == "key" else 9), jax.devices()[0]

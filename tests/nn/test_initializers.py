@@ -1,10 +1,13 @@
 """Initializers: moments and ranges from their papers and Keras, orthogonality, and independence of draws."""
 
+from functools import partial
+
 import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import OPTIMIZED, compilations
 from hypothesis import strategies as st
 
 import fnn
@@ -55,6 +58,20 @@ def test_uniform_initializers_fill_exactly_their_range(draws, name):
     limit = (3 * VARIANCE[name]) ** 0.5
     assert 0.999 * limit < draws[name].max() <= limit * (1 + 1e-6)
     assert -limit * (1 + 1e-6) <= draws[name].min() < -0.999 * limit
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["glorot_uniform", "he_uniform", "lecun_uniform"])
+def test_numbers_from_the_host_have_the_bits_of_a_program(name, dtype):
+    for shape in [(784, 16), (3, 3, 8, 5), (7,)]:
+        key = jax.random.wrap_key_data(np.array([3, len(shape)], np.uint32))
+        draw = partial(INITIALIZERS[name], shape=shape, dtype=jnp.dtype(dtype))
+        expected = jax.jit(draw).lower(key).compile(compiler_options=OPTIMIZED)(key)
+        with compilations() as count:
+            drawn = draw(key)
+        assert count() == 0
+        assert (drawn.dtype, drawn.shape) == (expected.dtype, expected.shape)
+        np.testing.assert_array_equal(np.asarray(drawn).view(np.uint8), np.asarray(expected).view(np.uint8))
 
 
 @pytest.mark.parametrize("name", ["glorot_normal", "he_normal", "lecun_normal"])
