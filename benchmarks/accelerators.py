@@ -191,7 +191,8 @@ def measure_many(members: int, workload: w.Workload, device: str, peers: tuple[s
     where = target(device)
     plans = {"fnn.many": together("fnn", workload, members)}
     plans["fnn.many, 4 batches"] = together("fnn", workload, members, members // 4)
-    plans |= {f"{name}, vmap": together(name, workload, members) for name in peers}
+    # The step of Keras is a method of its model.
+    plans |= {f"{name}, vmap": together(name, workload, members) for name in peers if name != "keras on jax"}
     for name, compiled in zip(plans, compile_for(where, list(plans.values())), strict=True):
         steps = workload.steps if is_fnn(name.partition(".")[0]) else 1
         whole = cost(compiled.program, compiled.program.entry)
