@@ -4,11 +4,15 @@
     JAX_PLATFORMS=cpu python benchmarks/accelerators.py --json accelerators.json
     JAX_PLATFORMS=cpu python benchmarks/accelerators.py mlp wide --devices v5e --require 1.0
     JAX_PLATFORMS=cpu python benchmarks/accelerators.py cnn lstm-1024 --devices v5e --compute-dtype bfloat16 --peers
+    JAX_PLATFORMS=cpu python benchmarks/accelerators.py --many --peers "flax nnx" equinox
 
 Nothing runs, so the numbers are the same on every machine. TPUs: the compiler's estimated cycles, summed over a step,
 loops times their rounds. GPUs: the kernels that a step starts. Two comparisons: a step that reads its batch out of
 data of one batch, and a step within an epoch of MNIST's length, where every step reads out of the whole data set; fnn
 runs an epoch as one program, whose cost at its entry is shared by its steps, and its peers one program per step.
+
+With ``--many``: many networks that train together on batches that they share, under `fnn.many` as it chooses and in
+four batches of members, and the step of a peer under `jax.vmap`.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +44,8 @@ from fnn.training.step import step_and_totals
 from fnn.training.totals import merge, total_shapes
 
 PEERS = ("flax nnx", "equinox", "haiku", "keras on jax")
+STEPS_TOGETHER = 100
+"""Steps of the epoch that many networks train."""
 
 
 def workloads() -> dict[str, w.Workload]:
@@ -149,6 +156,72 @@ def measure(workload: w.Workload, device: str, libraries: tuple[str, ...]) -> It
             )
 
 
+def many() -> dict[int, w.Workload]:
+    """Small networks, by the number of them that train together."""
+    layers = (w.Dense(16, "tanh"), w.Dense(16, "tanh"), w.Dense(1))
+    small = w.Workload("small", "18-16-16-1, tanh, Adam", (18,), layers, "sigmoid", "adam", 1e-3, 32, STEPS_TOGETHER)
+    return {1024: w.WORKLOADS["mlp"]._replace(steps=STEPS_TOGETHER), 65536: small}
+
+
+def together(name: str, workload: w.Workload, members: int, at_once: int | None = None) -> Request:
+    """The program of many networks: an epoch of `fnn.many`, or the step of a peer under `jax.vmap`."""
+    x, y = map(jnp.asarray, w.data(workload._replace(steps=1)))
+    data = shapes((x, y), workload.rows)
+    stacked = lambda tree: jax.tree.map(lambda a: jax.ShapeDtypeStruct((members, *a.shape), a.dtype), tree)  # noqa: E731
+    if is_fnn(name):
+        task = with_fnn.task_of(workload)
+
+        def epoch(ts: Any, data: Any, key: Any) -> Any:
+            train = partial(fnn.train_epoch, task, data=data, batch_size=workload.batch, order_key=key)
+            return fnn.many(lambda ts: train(ts), at_once=at_once)(ts)
+
+        states = stacked(shapes(fnn.init(task, jax.random.key(0), x)))
+        return Request(epoch, (states, data, shapes(jax.random.key(0))), donated=1)
+    one = request_of(name, workload, workload.rows)
+    state, counters, fixed = one.arguments
+    # The members share the number of the step, so that they share its batch, and have keys and losses of their own.
+    axes = on_optax.Counters(0, None, 0)
+    counters = on_optax.Counters(stacked(counters.key), counters.step, stacked(counters.total))
+    step = jax.vmap(one.function, in_axes=(0, axes, None), out_axes=(0, axes))
+    return Request(step, (stacked(state), counters, fixed), donated=2)
+
+
+def measure_many(members: int, workload: w.Workload, device: str, peers: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """A row for each plan: the cost of a step of all members, and the memory of the program."""
+    where = target(device)
+    plans = {"fnn.many": together("fnn", workload, members)}
+    plans["fnn.many, 4 batches"] = together("fnn", workload, members, members // 4)
+    # The step of Keras is a method of its model.
+    plans |= {f"{name}, vmap": together(name, workload, members) for name in peers if name != "keras on jax"}
+    for name, compiled in zip(plans, compile_for(where, list(plans.values())), strict=True):
+        steps = workload.steps if is_fnn(name.partition(".")[0]) else 1
+        whole = cost(compiled.program, compiled.program.entry)
+        yield {
+            "workload": workload.name,
+            "device": device,
+            "members": members,
+            "plan": name,
+            **{key: value / steps for key, value in whole.items()},
+            "temporaries": compiled.temporaries,
+            "memory": compiled.total,
+            "fits": compiled.total <= where.device.memory,
+        }
+
+
+def table_of_many(rows: list[dict[str, Any]]) -> None:
+    """Print the rows of one network and device, each beside the plan that `fnn.many` chooses."""
+    first = rows[0]
+    counted = "cycles" if first["cycles"] else "kernels"
+    for row in rows:
+        each = f"{row['cycles'] / row['members']:8,.1f} a member  " if row["cycles"] else ""
+        size = f"temporaries {row['temporaries'] / 1e6:,.0f} MB, in all {row['memory'] / 1e6:,.0f} MB"
+        size += "" if row["fits"] else ": DOES NOT FIT"
+        ratio = f"{row[counted] / first[counted]:6.2f} x" if row[counted] and first[counted] else ""
+        what = f"{row['members']} x {row['workload']}"
+        print(f"{what:12} {row['device']:5} {row['plan']:20} {row[counted]:12,.0f} {counted}  {each}{ratio}  {size}")
+    sys.stdout.flush()
+
+
 def table(rows: list[dict[str, Any]]) -> list[tuple[str, float]]:
     """Print the rows of one workload, device and comparison, and return the ratios of the best peer to fnn."""
     ratios = []
@@ -174,12 +247,18 @@ def main() -> None:
     parser.add_argument("--devices", nargs="+", default=["v5e", "v6e", "h200"])
     parser.add_argument("--peers", nargs="*", default=PEERS, choices=PEERS)
     parser.add_argument("--compute-dtype", choices=("bfloat16", "float16"), help="fnn in this dtype too")
+    parser.add_argument("--many", action="store_true", help="many networks together, in place of the workloads")
     parser.add_argument("--json", help="file to write")
     parser.add_argument("--require", type=float, help="fail if the best peer / fnn is below this anywhere")
     args = parser.parse_args()
     libraries = ("fnn", *([f"fnn {args.compute_dtype}"] if args.compute_dtype else []), *args.peers)
     rows, ratios = [], []
-    for name in args.workloads:
+    for members, workload in many().items() if args.many else ():
+        for device in args.devices:
+            found = list(measure_many(members, workload, device, tuple(args.peers)))
+            rows += found
+            table_of_many(found)
+    for name in () if args.many else args.workloads:
         for device in args.devices:
             found = list(measure(workloads()[name], device, libraries))
             rows += found

@@ -186,6 +186,17 @@ def test_the_batch_fits_the_cache():
     assert chosen(fnn.Sequential(*[fnn.Dense(96)] * 12), x, y, 3) == 3
 
 
+@pytest.mark.parametrize(("platform", "loops"), [("cpu", True), ("tpu", False), ("cuda", False)])
+def test_only_a_cpu_has_the_limits_of_one(platform, loops):
+    """Large products run one after the other on a CPU; an accelerator gets all members in one batch."""
+    many = jax.jit(fnn.many(lambda kernel: jnp.tanh(jnp.ones((128, 784)) @ kernel)))
+    kernels = jax.ShapeDtypeStruct((5, 784, 512), jnp.float32)
+    text = many.trace(kernels).lower(lowering_platforms=(platform,)).as_text()
+    assert ("stablehlo.while" in text) == loops
+    products = [line for line in text.splitlines() if "dot_general" in line]
+    assert ["tensor<5x784x512xf32>" in line for line in products] == [not loops]
+
+
 def test_the_loop_over_members_compiles_their_training_once():
     """In groups, and with a remainder, there is one loop over steps in the program, not one for each kind of group."""
     x, y = np.zeros((32, 20), "float32"), np.zeros(32, "int32")
