@@ -10,13 +10,28 @@ export function share(frame, unit) {
   return { shape: output.shape, values: output.values.map((best, i) => (best === unit ? confidence.values[i] : 0)) };
 }
 
-/** The weights of a unit that sees an image, as an image. @param {FrameArray} kernel @param {number} unit */
-export function receptive(kernel, unit) {
-  const [count, units] = kernel.shape;
+/**
+ * The weights between the pixels and a unit as an image: for a unit of the first layer its own, further on the products
+ * of weights along all paths, added up, which is what a network of linear units would see.
+ * @param {FrameArray[]} kernels of the layers up to the unit's @param {number} unit
+ */
+export function seen(kernels, unit) {
+  const last = kernels[kernels.length - 1];
+  let values = Float32Array.from({ length: last.shape[0] }, (_, i) => last.values[i * last.shape[1] + unit]);
+  for (const kernel of kernels.slice(0, -1).reverse()) values = times(kernel, values);
+  const count = values.length;
   const side = Math.round(Math.sqrt(count));
-  const values = Float32Array.from({ length: count }, (_, i) => kernel.values[i * units + unit]);
   const largest = Math.max(1e-6, ...values.map(Math.abs));
   return { shape: [side, side], values: toBytes(values, -largest, largest) };
+}
+
+/** A kernel times a vector. @param {FrameArray} kernel @param {Float32Array} vector */
+function times({ shape: [rows, columns], values }, vector) {
+  return Float32Array.from({ length: rows }, (_, i) => {
+    let sum = 0;
+    for (let j = 0; j < columns; j++) sum += values[i * columns + j] * vector[j];
+    return sum;
+  });
 }
 
 /** How strong the weights are that leave each pixel. @param {FrameArray} kernel */
