@@ -239,7 +239,8 @@ def _warn_if_merged(place: str, column: np.ndarray) -> None:
         return
     if column.dtype.kind == "f" and (column != np.floor(column)).any():  # measurements, which may be rounded
         return
-    lost = len(np.unique(column)) - len(np.unique(column.astype(np.float32)))
+    with np.errstate(over="ignore"):  # `table_encode` refuses numbers beyond float32
+        lost = len(np.unique(column)) - len(np.unique(column.astype(np.float32)))
     if lost:
         text = f"{place}: {lost} of the whole numbers become equal to others in float32. If they are ids, "
         warn(text + "name the column in categorical=(...), or leave it out.", UserWarning)

@@ -110,7 +110,7 @@ def drawn_image(name: str, strokes: Strokes) -> np.ndarray:
     radius = kind.pen or 1.0
     for _ in range(1 if kind.pen else 3):  # the pen decides how large the lines may be, and they how thick it is
         room = np.array([kind.wide, kind.tall]) - 2 * radius
-        scale = min(*(room / np.maximum(high - low, 1e-3)), 4.0 * kind.side)
+        scale = min(*(room / np.maximum(high - low, 1e-3)), 10.0 * kind.side)
         middle = _centre_of_mass(lines) if kind.by_mass else (low + high) / 2
         far = _distances((lines - middle) * scale + kind.side / 2, kind.side)
         if kind.pen is None:

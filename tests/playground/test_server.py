@@ -336,7 +336,6 @@ def answer(server, *lines):
     """What the server answers to a request written by hand; empty if it closes the connection."""
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall("\r\n".join([*lines, "", ""]).encode())
-        connection.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: connection.recv(65536), b"")).decode(errors="replace")
 
 

@@ -75,7 +75,7 @@ def test_an_unknown_error_holds_no_english():
 @pytest.mark.parametrize(
     "given",
     [
-        {"layers": [{}] * 9}, {"formula": "a" * 600}, {"kinds": 1}, {"features": []}, {"data": {"name": "csv"}},
+        {"layers": [{}] * 9}, {"formula": "a" * 600}, {"layers": 5}, {"features": []}, {"data": {"name": "csv"}},
         {"layers": [{"batch_norm": True}] * 5}, {"data": {"name": "points", "x": [[0, 1]] * 2001, "y": [0]}},
     ],
 )  # fmt: skip

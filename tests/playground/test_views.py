@@ -9,7 +9,8 @@ import pytest
 import fnn
 from fnn.playground.data import features
 from fnn.playground.lessons import LANGUAGES, LESSONS
-from fnn.playground.settings import RefusalError
+from fnn.playground.server import STATIC
+from fnn.playground.settings import RefusalError, Settings
 
 
 def cells(resolution, reach=6):
@@ -293,3 +294,19 @@ def test_the_gradient_vanishes_through_sigmoids(page):
         first, *_, last = page.see()["layers"]
         ratios.append(first["gradient"] / last["gradient"])
     assert ratios[0] < 1e-2 < 0.1 < ratios[1]
+
+
+@pytest.mark.parametrize("data", ["circles", "xor", "gaussians"])
+def test_the_first_network_lives_with_relu(page, data):
+    """So that a second run with relu beside the first is no flat map."""
+    layers = [{"units": layer.units, "activation": "relu"} for layer in Settings().layers]
+    page.do("set", settings={"data": {"name": data}, "layers": layers})
+    page.do("step", epochs=100)
+    assert page.journey.measure().train < 0.1
+    assert not any(layer["dead"] for layer in page.see()["layers"])
+
+
+def test_the_page_begins_with_the_settings_of_the_server():
+    text = (STATIC / "settings.js").read_text(encoding="utf-8")
+    assert f"seed: {Settings().seed}," in text
+    assert f"batch_size: {Settings().batch_size}," in text

@@ -48,10 +48,10 @@ function units(count, x, room, pitch) {
   const wide = Math.ceil(count / TALLEST);
   const widest = wide > 1 ? Math.min(18, (pitch - 22) / wide - 3) : 40;
   const size = Math.max(11, Math.min(widest, room / rows - GAP));
-  const pitch = wide > 1 ? size + 3 : Math.min(room / rows, size + 16);
+  const down = wide > 1 ? size + 3 : Math.min(room / rows, size + 16);
   return Array.from({ length: count }, (_, index) => ({
     x: x + (Math.floor(index / rows) - (wide - 1) / 2) * (size + 3),
-    y: HEAD + pitch * ((index % rows) + 0.5),
+    y: HEAD + down * ((index % rows) + 0.5),
     size,
   }));
 }
