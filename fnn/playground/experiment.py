@@ -195,7 +195,7 @@ def _epoch(how: Epoch, ts: TrainState, train: Batch, rate: Array) -> tuple[Train
 
 
 def epoch_program(experiment: Experiment, ts: TrainState, kind: str) -> Program:
-    """What `advance` needs with a penalty of this kind."""
+    """What `advance` runs with a penalty of this kind."""
     return _epoch.program(epoch_of(experiment, kind), ts, experiment.train, jnp.float32(0))
 
 
@@ -212,7 +212,7 @@ def _totals(task: Task, rows: int, params: PyTree, state: PyTree, data: Batch) -
 
 
 def evaluation_programs(experiment: Experiment, ts: TrainState) -> list[Program]:
-    """What `evaluate` needs."""
+    """What `evaluate` runs."""
     task = with_nan_row_metric(experiment.task)
     return [
         _totals.program(task, rows_at_once(task, ts, data.x, None), ts.params, ts.state, data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
 import jax
@@ -40,8 +41,11 @@ class Trials(NamedTuple):
     test_losses: tuple[np.ndarray, ...] = ()
 
     @staticmethod
-    def start(experiment: Experiment, over: str, count: int) -> Trials:
-        """Networks that differ in their seed, or in their learning rate around that of the settings."""
+    def start(experiment: Experiment, over: str, count: int) -> Generator[Program, None, Trials]:
+        """Networks that differ in their seed, or in their learning rate around that of the settings.
+
+        It gives the program that it runs, and returns the networks.
+        """
         settings = experiment.settings
         rate = dict(settings.hyper)["learning_rate"]
         seeds, rates = [settings.seed] * count, [rate] * count
@@ -52,12 +56,17 @@ class Trials(NamedTuple):
         hyper = {name: jnp.full(count, value, jnp.float32) for name, value in settings.hyper}
         hyper["learning_rate"] = jnp.asarray(rates, jnp.float32)
         keys = jnp.stack([init_key(seed) for seed in seeds])
-        ts = _start(experiment.task, keys, hyper, experiment.train.x[:1])
+        arguments = experiment.task, keys, hyper, experiment.train.x[:1]
+        yield _start.program(*arguments)
+        ts = _start(*arguments)
         return Trials(over, tuple(map(float, seeds)) if over == "seed" else tuple(rates), ts)
 
-    def program(self, experiment: Experiment) -> Program:
-        """What `train` needs."""
-        return _epoch.program(*self._arguments(experiment))
+    def programs(self, experiment: Experiment, resolution: int) -> Iterator[Program]:
+        """What `train` and `picture` run."""
+        yield _epoch.program(*self._arguments(experiment))
+        if experiment.prepared.domain is not None:
+            grid = experiment.grid(resolution)
+            yield _outputs.program(experiment.task, experiment.prepared.problem, self.ts, grid)
 
     def _arguments(self, experiment: Experiment) -> tuple[Epoch, TrainState, tuple[Batch, Batch], Array]:
         penalty = experiment.settings.penalty

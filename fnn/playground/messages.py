@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import cast
 
 import numpy as np
@@ -17,7 +17,7 @@ from .images import drawn_image
 from .journey import Journey
 from .lessons import LANGUAGES, LESSONS, lesson
 from .many import Trials
-from .programs import PROGRAMS, Program
+from .programs import Program
 from .script import code, perceptron_script
 from .settings import (
     RefusalError,
@@ -37,13 +37,13 @@ from .settings import (
     refuse,
     to_json,
 )
-from .surface import Plane
+from .surface import Plane, surface_programs
 from .views import SHOWN, Frame, Map, View, finite, frame, predict, prediction_program, view_programs
 
 Json = dict[str, object]
 Stop = Callable[[], bool]
 Part = Json | Frame | Program | None
-"""What a message gives, part by part: the answer or news in JSON, a frame, a program that it needs compiled to go on,
+"""What a message gives, part by part: the answer or news in JSON, a frame, a program that it runs next,
 or None where it only makes room."""
 
 
@@ -135,8 +135,8 @@ class Visitor:
         else:
             experiment = build(settings)
             moment = start(experiment)
-            yield from _needed(evaluation_programs(experiment, moment.ts))
-            yield from _needed(view_programs(experiment, moment.ts, self.view))
+            yield from evaluation_programs(experiment, moment.ts)
+            yield from view_programs(experiment, moment.ts, self.view)
             journey = Journey(experiment, moment)
             answer = {"settings": to_json(settings), **_data_facts(experiment.prepared), **_model_facts(journey)}
         self.journey, self.playing, self._fresh = journey, False, True
@@ -146,7 +146,7 @@ class Visitor:
         """What training needs, with the current penalty or one of this kind."""
         if isinstance(self.journey, Journey):
             now = self.journey.now
-            yield from _needed([epoch_program(self.journey.experiment, now.ts, kind or now.penalty.kind)])
+            yield epoch_program(self.journey.experiment, now.ts, kind or now.penalty.kind)
 
     def reset(self, message: Json, stop: Callable[[], Stop]) -> Iterator[Part]:
         """Begin again with the same settings."""
@@ -244,7 +244,7 @@ class Visitor:
             show=names("show", message.get("show", list(old.show)), SHOWN),
         )
         if isinstance(self.journey, Journey):
-            yield from _needed(view_programs(self.journey.experiment, self.journey.now.ts, view))
+            yield from view_programs(self.journey.experiment, self.journey.now.ts, view)
         self.view = view
         self._fresh = self._fresh or ("points" in view.show and "points" not in old.show)
         yield {}
@@ -256,8 +256,8 @@ class Visitor:
         epochs = counted("epochs", message.get("epochs", 50), "many_epochs")
         experiment = self._journey().experiment
         self.playing = False
-        trials = Trials.start(experiment, over, count)
-        yield from _needed([trials.program(experiment)])
+        trials = yield from Trials.start(experiment, over, count)
+        yield from trials.programs(experiment, self.view.resolution)
         for epoch in range(1, epochs + 1):
             trials = trials.train(experiment)
             yield {"type": "progress", "epoch": epoch, "epochs": epochs}
@@ -269,6 +269,7 @@ class Visitor:
         resolution = counted("resolution", message.get("resolution", 25), "surface")
         journey = self._journey()
         self.playing = False
+        yield from surface_programs(journey, resolution)
         plane = Plane.through(journey, resolution)
         rows = []
         for i in range(resolution):
@@ -296,18 +297,13 @@ class Visitor:
             x, answer = image.reshape(1, -1), {"image": image.round(3).tolist()}
         else:
             x = _input(experiment, message.get("x"))
-        yield from _needed([prediction_program(experiment, journey.now.ts, x)])
+        yield prediction_program(experiment, journey.now.ts, x)
         yield answer | cast(Json, finite(predict(experiment, journey.now.ts, x)))
 
     def lesson(self, message: Json, stop: Callable[[], Stop]) -> Iterator[Part]:
         """The settings and the words of a lesson."""
         name = choice("name", message.get("name"), list(LESSONS))
         yield lesson(name, choice("language", message.get("language", "en"), LANGUAGES))
-
-
-def _needed(programs: Iterable[Program]) -> Iterator[Program]:
-    """Those that are not compiled yet."""
-    return (program for program in programs if program not in PROGRAMS)
 
 
 def _data_facts(prepared: Prepared) -> Json:

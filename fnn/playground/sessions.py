@@ -205,7 +205,9 @@ class Session:
                 if isinstance(part, Frame):
                     await self.socket.send_bytes(await self._run(part.encode))
                 elif isinstance(part, Program):
-                    await asyncio.get_running_loop().run_in_executor(self.compilers, PROGRAMS.get, part)
+                    if part not in PROGRAMS:
+                        await asyncio.get_running_loop().run_in_executor(self.compilers, PROGRAMS.get, part)
+                    continue
                 elif isinstance(part, dict) and "type" in part:
                     await self.socket.send_text(json.dumps({"id": _id(message), **part}))
                 elif isinstance(part, dict):

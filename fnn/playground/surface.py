@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -14,7 +15,7 @@ from ..training.batch import Batch
 from ..training.state import TrainState
 from ..training.task import Task
 from .journey import Journey
-from .programs import compiled
+from .programs import Program, compiled
 from .settings import RefusalError
 
 POINTS = 60
@@ -86,6 +87,13 @@ class Plane(NamedTuple):
         experiment = journey.experiment
         found = _slice(experiment.task, journey.now.ts, self.directions, experiment.train, places)
         return np.asarray(found, np.float32)
+
+
+def surface_programs(journey: Journey, resolution: int) -> Iterator[Program]:
+    """What a plane of this resolution runs."""
+    task, train, ts = journey.experiment.task, journey.experiment.train, journey.now.ts
+    yield _loss.program(task, ts, train)
+    yield _slice.program(task, ts, (ts.params, ts.params), train, jnp.zeros((resolution, 2)))
 
 
 @compiled(static=1)

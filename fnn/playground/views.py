@@ -59,7 +59,7 @@ def _step(task: Task, ts: TrainState, data: Batch) -> tuple[LayerValues, PyTree]
 
 
 def view_programs(experiment: Experiment, ts: TrainState, view: View) -> Iterator[Program]:
-    """What a frame needs."""
+    """What a frame runs."""
     *hidden, last = experiment.shown
     if experiment.prepared.domain is not None:
         if "output" in view.show:
@@ -71,7 +71,7 @@ def view_programs(experiment: Experiment, ts: TrainState, view: View) -> Iterato
 
 
 def prediction_program(experiment: Experiment, ts: TrainState, x: np.ndarray) -> Program:
-    """What `predict` needs."""
+    """What `predict` runs."""
     return _seen.program(experiment.task, experiment.shown[-1:], ts, jnp.asarray(x))
 
 

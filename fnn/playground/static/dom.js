@@ -79,17 +79,17 @@ export function decimalField({ min = -1e6, max = 1e6, ...attributes }, changed) 
       input: () => input.setCustomValidity(""),
       change: () => {
         const value = read();
-        if (input.reportValidity()) changed(value);
+        if (!input.reportValidity()) return;
+        set(value, true);
+        changed(value);
       },
     },
   });
-  return {
-    input,
-    /** Show a value, unless the reader is typing. @param {number|string} value @param {boolean} [always] */
-    set(value, always = false) {
-      if (always || document.activeElement !== input) input.value = number(value);
-    },
-  };
+  /** Show a value, unless the reader is typing. @param {number|string} value @param {boolean} [always] */
+  function set(value, always = false) {
+    if (always || document.activeElement !== input) input.value = number(value);
+  }
+  return { input, set };
 }
 
 /**

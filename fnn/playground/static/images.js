@@ -11,27 +11,37 @@ export function share(frame, unit) {
 }
 
 /**
- * The weights between the pixels and a unit as an image: for a unit of the first layer its own, further on the products
- * of weights along all paths, added up, which is what a network of linear units would see.
- * @param {FrameArray[]} kernels of the layers up to the unit's @param {number} unit
+ * The weights from the pixels to the units of each layer: those of the first layer, and further on the products of
+ * weights along all paths, added up, which is what linear units would see.
+ * @param {FrameArray[]} kernels by layer
  */
-export function seen(kernels, unit) {
-  const last = kernels[kernels.length - 1];
-  let values = Float32Array.from({ length: last.shape[0] }, (_, i) => last.values[i * last.shape[1] + unit]);
-  for (const kernel of kernels.slice(0, -1).reverse()) values = times(kernel, values);
-  const count = values.length;
-  const side = Math.round(Math.sqrt(count));
-  const largest = Math.max(1e-6, ...values.map(Math.abs));
-  return { shape: [side, side], values: toBytes(values, -largest, largest) };
+export function paths(kernels) {
+  /** @type {{shape: number[], values: ArrayLike<number>}[]} */
+  const found = kernels.slice(0, 1);
+  for (const kernel of kernels.slice(1)) found.push(times(found[found.length - 1], kernel));
+  return found;
 }
 
-/** A kernel times a vector. @param {FrameArray} kernel @param {Float32Array} vector */
-function times({ shape: [rows, columns], values }, vector) {
-  return Float32Array.from({ length: rows }, (_, i) => {
-    let sum = 0;
-    for (let j = 0; j < columns; j++) sum += values[i * columns + j] * vector[j];
-    return sum;
-  });
+/** @param {{shape: number[], values: ArrayLike<number>}} a @param {FrameArray} b a matrix too */
+function times(a, b) {
+  const [rows, inner] = a.shape;
+  const columns = b.shape[1];
+  const values = new Float32Array(rows * columns);
+  for (let i = 0; i < rows; i++) {
+    for (let k = 0; k < inner; k++) {
+      const factor = a.values[i * inner + k];
+      for (let j = 0; j < columns; j++) values[i * columns + j] += factor * b.values[k * columns + j];
+    }
+  }
+  return { shape: [rows, columns], values };
+}
+
+/** A unit's column of such weights as an image. @param {{shape: number[], values: ArrayLike<number>}} weights @param {number} unit */
+export function receptive({ shape: [count, units], values: all }, unit) {
+  const side = Math.round(Math.sqrt(count));
+  const values = Float32Array.from({ length: count }, (_, i) => all[i * units + unit]);
+  const largest = Math.max(1e-6, ...values.map(Math.abs));
+  return { shape: [side, side], values: toBytes(values, -largest, largest) };
 }
 
 /** How strong the weights are that leave each pixel. @param {FrameArray} kernel */

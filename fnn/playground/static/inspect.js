@@ -3,7 +3,7 @@ import { app } from "./app.js";
 import { decimalField, element } from "./dom.js";
 import { FEATURES, featureName } from "./features.js";
 import { drawMap } from "./maps.js";
-import { seen } from "./images.js";
+import { paths, receptive } from "./images.js";
 import { isImage } from "./inputs.js";
 import { weightArrays } from "./network.js";
 import { number, word } from "./words.js";
@@ -190,7 +190,7 @@ export function openUnit(layer, unit, output, opener) {
     rows.forEach((one) => one.draw());
     const map = app.run.frame?.arrays[`unit/${layer}/${unit}`] ?? (output ? app.run.frame?.arrays.output : undefined);
     if (map) drawMap(canvas, map);
-    else if (isImage()) drawMap(canvas, seen(weightArrays(/** @type {any} */ (app.run.frame)).slice(0, layer + 1), unit));
+    else if (isImage()) drawMap(canvas, receptive(paths(weightArrays(/** @type {any} */ (app.run.frame)))[layer], unit));
     else canvas.hidden = true;
   });
 }

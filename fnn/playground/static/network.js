@@ -7,7 +7,7 @@ import { buildInputs, inputs, isImage, onPlane, position } from "./inputs.js";
 import { openUnit, openWeight, weightText } from "./inspect.js";
 import { setUpLayers, showLayerControls } from "./layers.js";
 import { Gap, MOST } from "./lines.js";
-import { seen, share, strengths } from "./images.js";
+import { paths, receptive, share, strengths } from "./images.js";
 import { colorAt, drawMap } from "./maps.js";
 import { word } from "./words.js";
 
@@ -172,6 +172,7 @@ function draw(frame) {
   columns.forEach((canvas, index) => {
     if (frame.arrays[`feature/${index}`]) drawMap(canvas, frame.arrays[`feature/${index}`]);
   });
+  const seen = isImage() ? paths(kernels) : [];
   if (isImage()) drawMap(byId("pixels"), strengths(kernels[0]), "sequential");
   tiles.forEach((column, layer) =>
     column.forEach((one, unit) => {
@@ -181,7 +182,7 @@ function draw(frame) {
       if (map) drawMap(one.canvas, map);
       else if (frame.arrays.confidence && layer === tiles.length - 1)
         drawMap(one.canvas, share(frame, unit), "sequential");
-      else if (isImage()) drawMap(one.canvas, seen(kernels.slice(0, layer + 1), unit));
+      else if (isImage()) drawMap(one.canvas, receptive(seen[layer], unit));
       const bias = biases[layer]?.values[unit] ?? 0;
       const shade = colorAt("diverging", 0.5 + bias / 4);
       if (shade !== one.shade) {

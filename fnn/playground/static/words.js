@@ -84,6 +84,7 @@ export const WORDS = {
   data_points: ["Draw", "Dibujar"],
   data_csv: ["CSV file", "Archivo CSV"],
   data_digits: ["Digits", "Dígitos"],
+  data_mnist: ["Digits (MNIST)", "Dígitos (MNIST)"],
   train_ratio: ["Training share", "Entrenamiento"],
   noise: ["Noise", "Ruido"],
   image_size: ["Images", "Imágenes"],
