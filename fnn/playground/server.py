@@ -43,7 +43,7 @@ HEADERS = {
 CONNECTIONS = 300
 """Connections at once, whatever they do; beyond them new ones are closed."""
 SILENCE = 20.0
-"""Seconds after which a connection that has asked for nothing is closed."""
+"""Seconds after which an HTTP connection without a request under way is closed."""
 
 
 class Hosts:
@@ -107,8 +107,12 @@ class Hurried(H11Protocol):
         self._hurry = self.loop.call_later(SILENCE, self._close_if_silent)
 
     def _close_if_silent(self) -> None:
-        if self.scope is None and not self.transport.is_closing():
+        if self.transport.is_closing() or self.transport.get_protocol() is not self:  # closed, or a page's socket now
+            return
+        if self.cycle is None or self.cycle.response_complete:
             self.transport.close()
+        else:
+            self._hurry = self.loop.call_later(SILENCE, self._close_if_silent)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""

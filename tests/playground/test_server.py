@@ -394,6 +394,7 @@ def test_connections_are_bounded(monkeypatch):
                 stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=60)) for _ in range(4)
             ]
             assert connections[3].recv(100) == b""
+        wait_until(lambda: not server._server.server_state.connections)
         assert " 200 " in answer(server, "GET /index.html HTTP/1.1", "Host: localhost", "Connection: close")
     finally:
         server.stop()
