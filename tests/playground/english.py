@@ -7,5 +7,5 @@ ENGLISH = {
     "seed", "epoch", "epochs", "features", "draw", "clear", "copy", "close", "lesson", "many", "once", "surface",
     "gradient", "dead", "right", "expected", "got", "column", "columns", "line", "cells", "number", "numbers", "text",
     "missing", "value", "values", "counted", "list", "characters", "end", "formula", "deep", "nesting", "such", "file",
-    "read", "images", "pixels", "points", "point", "class", "classes", "machine",
+    "read", "images", "pixels", "points", "point", "classes", "machine",
 }  # fmt: skip

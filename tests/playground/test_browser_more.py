@@ -229,8 +229,9 @@ def test_drawn_digits_are_read(playground):
     wrong = {}
     for digit, strokes in HANDS["round"].items():
         draw_digit(playground, strokes)
+        # No question is left on its way.
+        playground.wait("import('./app.js').then(({app}) => app.run.socket.waiting.size === 0)")
         playground.rest()
-        playground.wait("document.getElementById('digit-answer').textContent !== ''")
         read = page.text_content("#digit-answer")
         if read != f"The network sees: {digit}":
             wrong[digit] = read

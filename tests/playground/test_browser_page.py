@@ -130,6 +130,7 @@ def test_spanish_numbers_have_a_comma_everywhere(visit):
     playground.step(2)
     page.click("#options-0")
     playground.set("#dropout-0", 0.2)
+    page.click("#output-title")
     page.click("#unit-0-0")
     fields = page.eval_on_selector_all("input.decimal", "all => all.map(one => one.value)")
     assert all(re.fullmatch(r"-?\d+(,\d+)?(e-?\d+)?", value) for value in fields)
