@@ -88,8 +88,8 @@ export const WORDS = {
   train_ratio: ["Training share", "Entrenamiento"],
   noise: ["Noise", "Ruido"],
   image_size: ["Images", "Imágenes"],
-  images_digits: ["8 × 8 pixels, scikit-learn", "8 × 8 píxeles, scikit-learn"],
-  images_mnist: ["14 × 14 pixels, MNIST", "14 × 14 píxeles, MNIST"],
+  images_digits: ["8 × 8, scikit-learn", "8 × 8 de scikit-learn"],
+  images_mnist: ["14 × 14, MNIST", "14 × 14 de MNIST"],
   mnist_absent: [
     "MNIST is not on this machine, so these are the digits of scikit-learn, 8 × 8. For 14 × 14, put the folder of MNIST into FNN_DATA and start again.",
     "MNIST no está en esta máquina; estos son los dígitos de scikit-learn, de 8 × 8. Para 14 × 14, pon la carpeta de MNIST en FNN_DATA e inicia de nuevo.",
