@@ -123,6 +123,9 @@ def compare(page: Any) -> None:
     page.click("#second-run")
     page.wait_for_selector("#run-1:checked")
     page.select_option("#activation", "relu")
+    # Compiled for both before they play, so that neither is ahead.
+    steps = "app.all(run => run.step()).then(() => app.all(run => run.reset()))"
+    page.evaluate(f"import('./app.js').then(({{app}}) => {steps})")
     train(page, 80)
     save(page, "two-runs.png", ".output")
 

@@ -240,7 +240,7 @@ def test_drawn_digits_are_read(playground):
         assert sum(shares) == pytest.approx(100, abs=1)
         page.click("#digit-clear")
         playground.wait("document.getElementById('digit-answer').textContent === ''")
-    assert set(wrong) <= (set() if name == "mnist" else {7})
+    assert len(wrong) <= (0 if name == "mnist" else 2), wrong
     page.focus("#digit-pad")
     page.keyboard.press("Space")
     page.keyboard.press("ArrowDown")
