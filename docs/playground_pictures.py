@@ -1,10 +1,12 @@
 """Draw the pictures of the playground's pages: ``python docs/playground_pictures.py`` (needs Chromium and playwright).
 
-A browser plays through each part of the page; the animation is made of its screenshots.
+A browser plays through each part of the page, in English and in Spanish; the animation is made of its screenshots.
+`FNN_DATA` names the folder with MNIST.
 """
 
 import argparse
 import io
+import itertools
 import math
 import shutil
 from collections.abc import Callable
@@ -38,7 +40,9 @@ def train(page: Any, epochs: int) -> None:
 
 
 def save(page: Any, name: str, selector: str | None = None) -> None:
-    """Save the window, or a part of the page, in at most 256 colours."""
+    """Save the window, or a part of the page, in at most 256 colours; Spanish ones as ``name.es.png``."""
+    if page.get_attribute("html", "lang") == "es":
+        name = name.replace(".", ".es.")
     data = page.locator(selector).screenshot() if selector else page.screenshot()
     image = Image.open(io.BytesIO(data)).convert("RGB")
     image.quantize(256, dither=Image.Dither.NONE).save(FOLDER / name, optimize=True)
@@ -69,19 +73,19 @@ def own_data(page: Any) -> None:
         page.mouse.up()
     page.fill("#learning-rate", "0.1")
     page.press("#learning-rate", "Enter")
-    train(page, 120)
+    train(page, 150)
     save(page, "own-data.png")
 
 
 def digits(page: Any) -> None:
     """A digit drawn by hand."""
     page.click("#data-digits")
+    wait(page, "document.body.dataset.busy === 'false'")
     train(page, 20)
     box = page.locator("#digit-pad").bounding_box()
-    turns = [2 * math.pi * i / 16 for i in range(17)]
-    for i, (x, y) in enumerate(
-        (0.5 + 0.24 * math.sin(turn), 0.5 - 0.38 * math.cos(turn)) for turn in turns
-    ):
+    turns = [0.75 * math.pi * (i / 12 - 1) for i in range(13)]
+    bow = [(0.5 + 0.2 * math.cos(turn), 0.35 + 0.2 * math.sin(turn)) for turn in turns]
+    for i, (x, y) in enumerate([*bow, (0.3, 0.85), (0.75, 0.85)]):
         page.mouse.move(
             box["x"] + x * box["width"], box["y"] + y * box["height"], steps=10
         )
@@ -114,10 +118,14 @@ def many(page: Any) -> None:
 
 def compare(page: Any) -> None:
     """Two runs."""
+    page.set_viewport_size({"width": WIDTH, "height": 1100})  # nothing scrolls below the bar
     page.click("#tab-compare")
     page.click("#second-run")
     page.wait_for_selector("#run-1:checked")
     page.select_option("#activation", "relu")
+    # Compiled for both before they play, so that neither is ahead.
+    steps = "app.all(run => run.step()).then(() => app.all(run => run.reset()))"
+    page.evaluate(f"import('./app.js').then(({{app}}) => {steps})")
     train(page, 80)
     save(page, "two-runs.png", ".output")
 
@@ -222,10 +230,10 @@ def main() -> None:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
-        for part in PARTS:
-            if part.__name__ in wanted:
+        for language, part in itertools.product(("en", "es"), PARTS):
+            if part.__name__ in wanted and (language, part) != ("es", animation):
                 page = browser.new_page(
-                    viewport={"width": WIDTH, "height": HEIGHT}, locale="en-GB"
+                    viewport={"width": WIDTH, "height": HEIGHT}, locale=language
                 )
                 page.goto(server.address)
                 page.wait_for_selector("body[data-ready]")

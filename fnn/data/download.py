@@ -122,6 +122,17 @@ def find_file(
     return (root and first_file(root, names, inside)) or download(dataset, SOURCES[dataset][source])
 
 
+def is_here(dataset: str, inside: Sequence[str] = ()) -> bool:
+    """Whether all files of a data set are on this machine, plain or gzipped, so that nothing would be downloaded."""
+    root = environment_folder()
+
+    def found(name: str) -> bool:
+        own = root and first_file(root, (name, name.removesuffix(".gz")), inside)
+        return bool(own) or (cache_folder() / dataset / name).is_file()
+
+    return all(map(found, SOURCES[dataset]))
+
+
 def cache_folder() -> Path:
     """The folder of downloads: pooch's cache for this user and system, e.g. ``~/.cache/fnn``."""
     with warnings.catch_warnings():

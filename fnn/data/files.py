@@ -94,10 +94,8 @@ class TextTable(NamedTuple):
         return f"{self.file}, line {self.lines[row]}, column {column!r}"
 
 
-def read_table(text: str, file: str, delimiter: str = ",", header: Sequence[str] | None = None) -> TextTable:
-    """Split CSV text into columns, named by its first line or by ``header``; all rows must have the same length."""
-    if not isinstance(delimiter, str) or len(delimiter) != 1:
-        fail(file, expected="a delimiter of one character", got=repr(delimiter))
+def read_rows(text: str, file: str, delimiter: str = ",") -> tuple[list[list[str]], list[int]]:
+    """Split CSV text into cells without spaces around them; the number of each row's line. Blank lines are left out."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows, lines = [], []
     try:
@@ -107,6 +105,14 @@ def read_table(text: str, file: str, delimiter: str = ",", header: Sequence[str]
                 lines.append(reader.line_num)
     except csv.Error as error:
         raise InputError(f"{file}, line {reader.line_num}: not a row of a CSV file ({error}).") from None
+    return rows, lines
+
+
+def read_table(text: str, file: str, delimiter: str = ",", header: Sequence[str] | None = None) -> TextTable:
+    """Split CSV text into columns, named by its first line or by ``header``; all rows must have the same length."""
+    if not isinstance(delimiter, str) or len(delimiter) != 1:
+        fail(file, expected="a delimiter of one character", got=repr(delimiter))
+    rows, lines = read_rows(text, file, delimiter)
     if header is None:
         if not rows:
             fail(file, expected="a line with the names of the columns", got="an empty file")

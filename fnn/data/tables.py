@@ -83,7 +83,8 @@ def integer_array(values: Iterable[SupportsInt]) -> np.ndarray | None:
     return None
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Whether a cell is a number as Python reads it."""
     try:
         float(cell)
     except ValueError:
@@ -238,7 +239,8 @@ def _warn_if_merged(place: str, column: np.ndarray) -> None:
         return
     if column.dtype.kind == "f" and (column != np.floor(column)).any():  # measurements, which may be rounded
         return
-    lost = len(np.unique(column)) - len(np.unique(column.astype(np.float32)))
+    with np.errstate(over="ignore"):  # `table_encode` refuses numbers beyond float32
+        lost = len(np.unique(column)) - len(np.unique(column.astype(np.float32)))
     if lost:
         text = f"{place}: {lost} of the whole numbers become equal to others in float32. If they are ids, "
         warn(text + "name the column in categorical=(...), or leave it out.", UserWarning)
@@ -247,7 +249,7 @@ def _warn_if_merged(place: str, column: np.ndarray) -> None:
 def _check_categories(place: str, column: np.ndarray) -> None:
     """Reject a column of text that looks like numbers with a flaw, or like names rather than categories."""
     cells: list[str] = column.tolist()
-    numeric = np.array([_is_number(cell) for cell in cells])
+    numeric = np.array([is_number(cell) for cell in cells])
     marks = np.array([is_missing_mark(cell) for cell in cells])
     if (numeric & ~marks).any() and marks.any() and (numeric | marks).all():
         _fail_marked(place, row := int(np.argmax(marks)), cells[row])
@@ -318,7 +320,7 @@ def _check_kind(place: str, column: np.ndarray, *, number: bool) -> None:
     if number and column.dtype.kind == "U":
         cells = column.tolist()
         marks = [is_missing_mark(cell) for cell in cells]
-        if any(marks) and all(mark or _is_number(cell) for mark, cell in zip(marks, cells, strict=True)):
+        if any(marks) and all(mark or is_number(cell) for mark, cell in zip(marks, cells, strict=True)):
             _fail_marked(place, row := marks.index(True), cells[row])
     if len(column) and number != (column.dtype.kind != "U"):
         expected, got = ("numbers", "text") if number else ("text", "numbers")

@@ -158,9 +158,13 @@ def layer_report(task: Task, ts: TrainState, batch: Batch) -> LayerReport:
         fail("layer_report", expected="a state and a batch with concrete values", got="traced ones", hint=hint)
     data = as_batch(batch, "batch")
     check_data(task, check_fit(task, ts, data, "batch"), data, "batch")
+    return report_of(task, ts, data, *_step(task, ts, data))
+
+
+def report_of(task: Task, ts: TrainState, data: Batch, values: LayerValues, updates: PyTree) -> LayerReport:
+    """The report of a step from what `step_values` computes."""
     plan: Callable[[Task, Signature], list[_RowPlan]] = _plan.__wrapped__ if task.traced else _plan
     plans = plan(task, Signature.of((ts.params, ts.state, data.x, ts.key)))
-    values, updates = _step(task, ts, data)
     params, grads, moves = paths(ts.params), paths(values.gradients), paths(updates)
     rows = []
     for one in plans:
@@ -170,10 +174,13 @@ def layer_report(task: Task, ts: TrainState, batch: Batch) -> LayerReport:
     return LayerReport(tuple(rows), tuple(_notes(rows, loss, examples)), loss, examples)
 
 
-@jit(static_argnums=0)
-def _step(task: Task, ts: TrainState, batch: Batch) -> tuple[LayerValues, PyTree]:
+def step_values(task: Task, ts: TrainState, batch: Batch) -> tuple[LayerValues, PyTree]:
+    """What the layers do in a step, and the optimizer's updates."""
     values = layer_values(task, ts, batch)
     return values, task.optimizer.update(values.gradients, ts.opt_state, ts.params)[0]
+
+
+_step = jit(step_values, static_argnums=0)
 
 
 @functools.lru_cache(maxsize=64)

@@ -8,8 +8,8 @@ import re
 import threading
 import webbrowser
 
+from . import check_extra
 from .lessons import LESSONS
-from .server import Server
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -17,20 +17,29 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m fnn.playground", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
     parser.add_argument("--port", type=int, default=0, help="port (default: any free one)")
+    parser.add_argument("--name", action="append", default=[], help="name by which browsers reach this machine")
     parser.add_argument("--token", help="token that the address carries (default: a random one)")
     parser.add_argument("--lesson", choices=list(LESSONS), help="lesson to begin with")
     parser.add_argument("--no-browser", action="store_true", help="print the address only")
     args = parser.parse_args(arguments)
     if args.token is not None and not re.fullmatch(r"[A-Za-z0-9._~-]+", args.token):
         parser.error("--token: expected one or more of the letters a to z, digits, and -._~")
+    if not 0 <= args.port < 2**16:
+        parser.error("--port: expected a number from 0 to 65535")
     try:
-        server = Server(args.host, args.port, args.token)
+        check_extra()
+    except ImportError as error:
+        parser.exit(1, f"{error}\n")
+    from .server import Server
+
+    try:
+        server = Server(args.host, args.port, args.token, args.name)
     except OSError as error:
         parser.exit(1, f"cannot listen on {args.host}, port {args.port}: {error.strerror}\n")
     address = server.address + (f"&lesson={args.lesson}" if args.lesson else "")
     print(f"fnn playground: {address}  (Ctrl-C ends it)", flush=True)
     if not args.no_browser:
-        threading.Timer(1.0, webbrowser.open, [address]).start()
+        threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
     # The server has ended in order by the time it raises this.
     with contextlib.suppress(KeyboardInterrupt):
         server.run()

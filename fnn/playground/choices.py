@@ -11,7 +11,8 @@ from ..optimizers.base import Optimizer
 KINDS = ("network", "perceptron", "formula")
 CLASSIFICATION = ("circles", "xor", "gaussians", "spiral")
 REGRESSION = ("plane", "multi_gaussian")
-DATA = (*CLASSIFICATION, *REGRESSION, "points", "csv", "digits")
+IMAGES = ("digits", "mnist")
+DATA = (*CLASSIFICATION, *REGRESSION, "points", "csv", *IMAGES)
 FEATURES = ("x1", "x2", "x1^2", "x2^2", "x1*x2", "sin(x1)", "sin(x2)")
 ACTIVATIONS = (
     "tanh", "relu", "sigmoid", "linear", "leaky_relu", "elu", "gelu", "softplus", "softsign", "swish", "mish",

@@ -8,10 +8,11 @@ from collections.abc import Callable
 import numpy as np
 
 from .._core.errors import InputError
-from .._core.typed import jit
 from ..classic import Perceptron, formula, perceptron, separable
 from .data import Prepared, grid, prepare
+from .programs import compiled
 from .settings import RefusalError, Settings
+from .spanish import formula_error
 from .views import Frame, Map, View, scaled
 
 PASSES = 200
@@ -29,8 +30,7 @@ def formula_facts(text: str) -> dict[str, object]:
     try:
         found = formula(text)
     except InputError as error:
-        spanish = f"no se puede leer la fórmula: {error}"
-        raise RefusalError("formula", str(error), spanish) from None
+        raise RefusalError("formula", str(error), formula_error(str(error))) from None
     if len(found.names) > INPUTS:
         english = f"expected at most {INPUTS} inputs, got {len(found.names)}."
         spanish = f"se esperaban como mucho {INPUTS} entradas, hay {len(found.names)}."
@@ -56,7 +56,7 @@ def formula_facts(text: str) -> dict[str, object]:
     }
 
 
-@jit
+@compiled(static=0)
 def _learn(x: np.ndarray, y: np.ndarray) -> Perceptron:
     """The rule for all passes."""
     return perceptron(x, y, epochs=PASSES)

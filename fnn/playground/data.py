@@ -6,6 +6,7 @@ import csv
 import functools
 import io
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,8 +16,12 @@ import numpy as np
 
 from .. import data as sets
 from .._core.errors import InputError
-from .choices import CLASSIFICATION, REGRESSION
+from ..data import files
+from ..data.tables import is_number
+from .choices import CLASSIFICATION, IMAGES, REGRESSION
+from .images import KINDS, images
 from .settings import LIMITS, Data, RefusalError, Settings
+from .spanish import table_error
 
 PLANE = 6.0
 """The plane of the toy data is the square [-6, 6]^2."""
@@ -61,30 +66,40 @@ def prepare(settings: Settings) -> Prepared:
     """The data of these settings.
 
     Raises:
-      RefusalError: for a CSV file that cannot be read as a table, and data sets that are not installed.
+      RefusalError: for a CSV file that cannot be read as a table, and data sets that are not on this machine.
     """
-    match settings.data.name:
-        case "csv":
-            return _prepare_table(settings)
-        case "digits":
-            return _prepare_digits(settings)
+    if settings.data.name == "csv":
+        return _prepare_table(settings)
+    if settings.data.name in IMAGES:
+        return _prepare_images(settings)
     x, y, classes = _points(settings.data, settings.seed)
-    problem = "regression" if not classes else "binary" if len(classes) == 2 else "classes"
+    reach = max(PLANE, float(np.abs(x).max()) * 1.05) if settings.data.name == "points" else PLANE
     x_train, x_test, y_train, y_test = split(x, y, settings)
-    domain = (-PLANE, PLANE, -PLANE, PLANE)
-    if settings.data.name == "points":
-        reach = max(PLANE, float(np.abs(x).max()) * 1.05)
-        domain = (-reach, reach, -reach, reach)
+    shown = placed(x_train, y_train), placed(x_test, y_test)
+    x_train, x_test = (features(one, settings.features) for one in (x_train, x_test))
+    return _prepared((x_train, x_test, y_train, y_test), shown, settings.features, classes, reach)
+
+
+def _prepared(
+    rows: tuple[np.ndarray, ...],
+    shown: tuple[np.ndarray, np.ndarray],
+    inputs: tuple[str, ...],
+    classes: tuple[str, ...],
+    reach: float | None,
+) -> Prepared:
+    """Rows as `split` returns them, in the form that the loss takes; the plane reaches from -reach to reach."""
+    x_train, x_test, y_train, y_test = rows
+    problem = "regression" if not classes else "binary" if len(classes) == 2 else "classes"
     return Prepared(
-        train=(features(x_train, settings.features), shaped(y_train, problem)),
-        test=(features(x_test, settings.features), shaped(y_test, problem)),
-        points_train=_placed(x_train, y_train),
-        points_test=_placed(x_test, y_test),
+        train=(x_train, shaped(y_train, problem)),
+        test=(x_test, shaped(y_test, problem)),
+        points_train=shown[0],
+        points_test=shown[1],
         problem=problem,
         outputs=len(classes) if problem == "classes" else 1,
-        inputs=settings.features,
+        inputs=inputs,
         classes=classes,
-        domain=domain,
+        domain=None if reach is None else (-reach, reach, -reach, reach),
     )
 
 
@@ -121,7 +136,7 @@ def shaped(y: np.ndarray, problem: str) -> np.ndarray:
     return y.astype(np.int32) if problem == "classes" else y.astype(np.float32)[:, None]
 
 
-def _placed(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def placed(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Points for the map: the first two columns and the target."""
     plane = np.zeros((len(x), 3), np.float32)
     plane[:, : min(2, x.shape[1])] = x[:, :2]
@@ -129,28 +144,12 @@ def _placed(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return plane
 
 
-def _prepare_digits(settings: Settings) -> Prepared:
-    try:
-        x, y, _, classes = sets.digits()
-    except ImportError:
-        text = 'install scikit-learn: pip install "scikit-learn>=1.6"'
-        raise RefusalError(
-            "data.name", f"digits need scikit-learn; {text}.", f"digits necesita scikit-learn; {text}."
-        ) from None
-    x, y = np.asarray(x).reshape(len(x), -1)[: settings.data.size], np.asarray(y)[: settings.data.size]
-    x_train, x_test, y_train, y_test = split(x, y, settings)
-    side = range(8)
-    return Prepared(
-        train=(x_train, y_train),
-        test=(x_test, y_test),
-        points_train=np.zeros((0, 3), np.float32),
-        points_test=np.zeros((0, 3), np.float32),
-        problem="classes",
-        outputs=len(classes),
-        inputs=tuple(f"{i},{j}" for i in side for j in side),
-        classes=classes,
-        domain=None,
-    )
+def _prepare_images(settings: Settings) -> Prepared:
+    x, y, classes = images(settings.data.name, settings.data.size)
+    side = range(KINDS[settings.data.name].side)
+    nothing = np.zeros((0, 3), np.float32)
+    inputs = tuple(f"{i},{j}" for i in side for j in side)
+    return _prepared(split(x, y, settings), (nothing, nothing), inputs, classes, None)
 
 
 class Table(NamedTuple):
@@ -178,46 +177,36 @@ def read_table(text: str) -> Table:
     Raises:
       RefusalError: for a text that is not such a table, or one over the limits.
     """
-    first = text.lstrip("\ufeff").partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
+    text = text.lstrip("\ufeff")
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
     try:
-        lines = list(csv.reader(io.StringIO(text.lstrip("\ufeff"), newline=""), delimiter=delimiter, strict=True))
-    except csv.Error as error:
-        raise _refuse_table(f"this is not a CSV file ({error}).", f"esto no es un archivo CSV ({error}).") from None
-    cells = [tuple(cell.strip() for cell in row) for row in lines if any(cell.strip() for cell in row)]
-    low, high = map(int, LIMITS["csv_columns"])
-    width = len(cells[0]) if cells else 0
-    if not low <= width <= high:
-        raise _refuse_table(
-            f"expected {low} to {high} columns, got {width}.", f"se esperaban de {low} a {high} columnas, hay {width}."
-        )
-    for i, row in enumerate(cells):
+        rows, lines = files.read_rows(text, "data.csv", delimiter)
+    except InputError as error:
+        raise _refuse_table(str(error), table_error(str(error))) from None
+    rows, lines = rows or [[]], lines or [1]
+    width = len(rows[0])
+    _check_number("csv_columns", width, ("columns", "columnas"))
+    for row, line in zip(rows, lines, strict=True):
         if len(row) != width:
             raise _refuse_table(
-                f"line {i + 1}: expected {width} cells, got {len(row)}.",
-                f"línea {i + 1}: se esperaban {width} celdas, hay {len(row)}.",
+                f"line {line}: expected {width} cells, got {len(row)}.",
+                f"línea {line}: se esperaban {width} celdas, hay {len(row)}.",
             )
-    header = not any(map(_is_number, cells[0])) and (len(cells) < 2 or any(map(_is_number, cells[1])))
-    names = cells[0] if header else (*(f"x{i + 1}" for i in range(width - 1)), "y")
+    header = not any(map(is_number, rows[0])) and (len(rows) < 2 or any(map(is_number, rows[1])))
+    names = tuple(rows[0]) if header else (*(f"x{i + 1}" for i in range(width - 1)), "y")
     if len(set(names)) < width or "" in names:
         raise _refuse_table("expected a different name for each column.", "cada columna necesita un nombre distinto.")
-    rows = tuple(cells[1:] if header else cells)
-    low, high = map(int, LIMITS["csv_rows"])
-    if not low <= len(rows) <= high:
-        raise _refuse_table(
-            f"expected {low} to {high} rows, got {len(rows)}.",
-            f"se esperaban de {low} a {high} filas, hay {len(rows)}.",
-        )
+    cells = tuple(map(tuple, rows[header:]))
+    _check_number("csv_rows", len(cells), ("rows", "filas"))
     target = next((name for name in names if name.lower() in TARGETS), names[-1])
-    return Table(names, rows, target)
+    return Table(names, cells, target)
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def _check_number(limit: str, got: int, what: tuple[str, str]) -> None:
+    low, high = map(int, LIMITS[limit])
+    if not low <= got <= high:
+        english = f"expected {low} to {high} {what[0]}, got {got}."
+        raise _refuse_table(english, f"se esperaban de {low} a {high} {what[1]}, hay {got}.")
 
 
 def read_columns(table: Table) -> dict[str, np.ndarray]:
@@ -231,22 +220,25 @@ def read_columns(table: Table) -> dict[str, np.ndarray]:
 def _prepare_table(settings: Settings) -> Prepared:
     table = read_table(settings.data.text)
     try:
-        columns = read_columns(table)
-        y = columns.pop(table.target)
-        code = sets.table_fit(columns)
-        x = sets.table_encode(code, columns)
-        if y.dtype.kind == "f" and not np.isfinite(y).all():
-            raise InputError(f"column {table.target!r}: expected finite numbers.")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # the visitor reads what would be printed on the server
+            columns = read_columns(table)
+            y = columns.pop(table.target)
+            code = sets.table_fit(columns)
+            x = sets.table_encode(code, columns)
     except (InputError, UserWarning) as error:
-        raise _refuse_table(str(error), f"no se puede leer la tabla: {error}") from None
+        raise _refuse_table(str(error), table_error(str(error))) from None
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        english, spanish = "expected finite numbers", "se esperaban números finitos"
+        raise _refuse_table(f"column {table.target!r}: {english}.", f"columna {table.target!r}: {spanish}.")
     classes = classes_of(y)
+    most = int(LIMITS["units"][1])
     if len(classes) == 1:
         raise _refuse_table("expected two or more classes, got 1.", "se esperaban dos clases o más, hay 1.")
-    if len(classes) > LIMITS["units"][1]:
+    if len(classes) > most:
         raise _refuse_table(f"{len(classes)} classes are too many.", f"{len(classes)} clases son demasiadas.")
-    if x.shape[1] > LIMITS["units"][1]:
+    if x.shape[1] > most:
         raise _refuse_table(f"{x.shape[1]} inputs are too many.", f"{x.shape[1]} entradas son demasiadas.")
-    problem = "regression" if not classes else "binary" if len(classes) == 2 else "classes"
     y = np.searchsorted(np.unique(y), y) if classes else y.astype(np.float64)
     x_train, x_test, y_train, y_test = split(x, y, settings)
     moments = sets.standardize_fit(x_train)
@@ -254,19 +246,9 @@ def _prepare_table(settings: Settings) -> Prepared:
     if not classes:
         scale = sets.standardize_fit(y_train[:, None])
         y_train, y_test = (np.asarray(sets.standardize(scale, a[:, None]))[:, 0] for a in (y_train, y_test))
-    every = np.concatenate([x_train, x_test])
-    reach = max(2.0, float(np.abs(every[:, :2]).max()) * 1.05)
-    return Prepared(
-        train=(x_train, shaped(y_train, problem)),
-        test=(x_test, shaped(y_test, problem)),
-        points_train=_placed(x_train, y_train),
-        points_test=_placed(x_test, y_test),
-        problem=problem,
-        outputs=len(classes) if problem == "classes" else 1,
-        inputs=code.names,
-        classes=classes,
-        domain=(-reach, reach, -reach, reach),
-    )
+    reach = max(2.0, 1.05 * max(float(np.abs(a[:, :2]).max()) for a in (x_train, x_test)))
+    shown = placed(x_train, y_train), placed(x_test, y_test)
+    return _prepared((x_train, x_test, y_train, y_test), shown, code.names, classes, reach)
 
 
 def classes_of(y: np.ndarray) -> tuple[str, ...]:

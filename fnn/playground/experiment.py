@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import penalties
-from .._core.typed import jit
 from .._core.types import Array, PyTree
+from ..fitting.inputs import with_nan_row_metric
+from ..fitting.progress import as_floats
 from ..nn.activations import Activation
 from ..nn.containers import Sequential, unique_names
 from ..nn.dense import Dense
@@ -26,11 +27,15 @@ from ..nn.dropout import Dropout
 from ..nn.layer import Layer as Network
 from ..nn.normalization import BatchNorm
 from ..optimizers.base import Optimizer, set_hyper
-from ..training.epoch import train_epoch
+from ..training.batch import Batch
+from ..training.epoch import epoch
+from ..training.evaluation import measure_all, rows_at_once
 from ..training.state import TrainState, init
 from ..training.task import Task
+from ..training.totals import Logs, Totals, results
 from .choices import OPTIMIZERS
 from .data import Prepared, grid, prepare
+from .programs import Program, compiled
 from .settings import Layer, Penalty, RefusalError, Settings
 
 LOSSES = {
@@ -78,8 +83,8 @@ class Experiment:
     settings: Settings
     prepared: Prepared
     task: Task
-    train: tuple[Array, Array]
-    test: tuple[Array, Array]
+    train: Batch
+    test: Batch
     shown: tuple[str, ...]
     grids: dict[int, Array] = dataclasses.field(default_factory=dict)
 
@@ -99,7 +104,7 @@ def build(settings: Settings) -> Experiment:
     prepared = prepare(settings)
     task = make_task(settings.layers, settings.initializer, settings.optimizer, prepared.problem, prepared.outputs)
     train, test = jax.device_put((prepared.train, prepared.test))
-    return Experiment(settings, prepared, task, train, test, shown_layers(settings.layers))
+    return Experiment(settings, prepared, task, Batch(*train), Batch(*test), shown_layers(settings.layers))
 
 
 # One object for equal settings, so that visitors share compiled programs.
@@ -151,35 +156,68 @@ def init_key(seed: int) -> Array:
 def start(experiment: Experiment) -> Moment:
     """The experiment before its first epoch."""
     settings = experiment.settings
-    ts = init(experiment.task, init_key(settings.seed), experiment.train[0][:1])
+    ts = init(experiment.task, init_key(settings.seed), experiment.train.x[:1])
     hyper: dict[str, PyTree] = dict(settings.hyper)
     return Moment(0, set_hyper(ts, **hyper), settings.penalty)
 
 
 def batch_size(experiment: Experiment) -> int:
     """The batch size, which is at most the number of rows."""
-    return min(experiment.settings.batch_size, len(experiment.train[0]))
+    return min(experiment.settings.batch_size, len(experiment.train.x))
+
+
+class Epoch(NamedTuple):
+    """What an epoch's program depends on: the task without a penalty, the penalty's kind, and the batch size."""
+
+    task: Task
+    penalty: str
+    batch_size: int
+
+
+def epoch_of(experiment: Experiment, kind: str) -> Epoch:
+    """An epoch of an experiment with a penalty of this kind."""
+    return Epoch(experiment.task, kind, batch_size(experiment))
 
 
 def advance(experiment: Experiment, moment: Moment) -> Moment:
     """One epoch later."""
-    rows = batch_size(experiment)
     penalty = moment.penalty
-    if penalty.kind == "none":
-        ts, _ = train_epoch(experiment.task, moment.ts, experiment.train, batch_size=rows)
-    else:
-        ts = _penalized_epoch(
-            experiment.task, penalty.kind, rows, moment.ts, experiment.train, jnp.float32(penalty.rate)
-        )
+    ts, _ = _epoch(epoch_of(experiment, penalty.kind), moment.ts, experiment.train, jnp.float32(penalty.rate))
     return moment._replace(epoch=moment.epoch + 1, ts=ts)
 
 
-@jit(static_argnums=(0, 1, 2))
-def _penalized_epoch(
-    task: Task, kind: str, rows: int, ts: TrainState, train: tuple[Array, Array], rate: Array
-) -> TrainState:
-    """An epoch with a penalty, compiled once for all rates."""
-    return train_epoch(task.replace(penalty=penalty_of(kind, rate)), ts, train, batch_size=rows)[0]
+@compiled(static=1)
+def _epoch(how: Epoch, ts: TrainState, train: Batch, rate: Array) -> tuple[TrainState, Logs]:
+    """An epoch, the same for all rates of a penalty: the program of `fnn.train_epoch`, to the last bit."""
+    task = how.task if how.penalty == "none" else how.task.replace(penalty=penalty_of(how.penalty, rate))
+    ts, totals = epoch(task, ts, train, how.batch_size, True, False, None)
+    return ts, results(task, totals)
+
+
+def epoch_program(experiment: Experiment, ts: TrainState, kind: str) -> Program:
+    """What `advance` runs with a penalty of this kind."""
+    return _epoch.program(epoch_of(experiment, kind), ts, experiment.train, jnp.float32(0))
+
+
+def evaluate(experiment: Experiment, ts: TrainState, data: Batch) -> dict[str, float]:
+    """Loss and accuracy, as `fnn.evaluate` computes them, to the last bit."""
+    task = with_nan_row_metric(experiment.task)
+    totals = _totals(task, rows_at_once(task, ts, data.x, None), ts.params, ts.state, data)
+    return as_floats(experiment.task, results(task, totals))
+
+
+@compiled(static=2)
+def _totals(task: Task, rows: int, params: PyTree, state: PyTree, data: Batch) -> Totals:
+    return measure_all(task, params, state, data, rows)
+
+
+def evaluation_programs(experiment: Experiment, ts: TrainState) -> list[Program]:
+    """What `evaluate` runs."""
+    task = with_nan_row_metric(experiment.task)
+    return [
+        _totals.program(task, rows_at_once(task, ts, data.x, None), ts.params, ts.state, data)
+        for data in (experiment.train, experiment.test)
+    ]
 
 
 def penalty_of(kind: str, rate: Array) -> penalties.Penalty | None:

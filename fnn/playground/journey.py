@@ -9,8 +9,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from ..fitting.evaluate import evaluate
-from .experiment import Event, Experiment, Moment, Weight, advance, apply, check_weight, start
+from .experiment import Event, Experiment, Moment, Weight, advance, apply, check_weight, evaluate, start
 from .settings import Penalty, RefusalError
 
 STORED_BYTES = 8 * 2**20
@@ -40,9 +39,9 @@ class Journey:
       history: loss and accuracy by epoch, where they were measured.
     """
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, moment: Moment | None = None) -> None:
         self.experiment = experiment
-        self.now = start(experiment)
+        self.now = start(experiment) if moment is None else moment
         self.reached = 0
         self.events: list[Event] = []
         self.history: dict[int, Losses] = {}
@@ -55,10 +54,10 @@ class Journey:
         """Loss and accuracy now, which the history keeps."""
         experiment, ts = self.experiment, self.now.ts
         if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(ts.params)):
-            train = evaluate(experiment.task, ts, experiment.train)
-            test = evaluate(experiment.task, ts, experiment.test)
+            train = evaluate(experiment, ts, experiment.train)
+            test = evaluate(experiment, ts, experiment.test)
             found = Losses(train["loss"], test["loss"], train.get("accuracy"), test.get("accuracy"))
-        else:  # training diverged, of which `evaluate` would warn at every frame
+        else:  # training diverged
             found = Losses(math.nan, math.nan, math.nan, math.nan)
         self.history[self.now.epoch] = found
         if len(self.history) > HISTORY:

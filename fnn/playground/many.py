@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._core.typed import jit
 from .._core.types import Array
 from ..optimizers.base import set_hyper
+from ..training.batch import Batch
 from ..training.run import run
 from ..training.state import TrainState, init
 from ..training.task import Task
 from ..trials.many import many
-from .experiment import Experiment, batch_size, init_key, penalty_of
+from .experiment import Epoch, Experiment, epoch_of, init_key, penalty_of
+from .programs import Program, compiled
 from .views import Frame, Map, scaled
 
 SPREAD = 10.0
@@ -39,8 +41,11 @@ class Trials(NamedTuple):
     test_losses: tuple[np.ndarray, ...] = ()
 
     @staticmethod
-    def start(experiment: Experiment, over: str, count: int) -> Trials:
-        """Networks that differ in their seed, or in their learning rate around that of the settings."""
+    def start(experiment: Experiment, over: str, count: int) -> Generator[Program, None, Trials]:
+        """Networks that differ in their seed, or in their learning rate around that of the settings.
+
+        It gives the program that it runs, and returns the networks.
+        """
         settings = experiment.settings
         rate = dict(settings.hyper)["learning_rate"]
         seeds, rates = [settings.seed] * count, [rate] * count
@@ -51,14 +56,26 @@ class Trials(NamedTuple):
         hyper = {name: jnp.full(count, value, jnp.float32) for name, value in settings.hyper}
         hyper["learning_rate"] = jnp.asarray(rates, jnp.float32)
         keys = jnp.stack([init_key(seed) for seed in seeds])
-        ts = _start(experiment.task, keys, hyper, experiment.train[0][:1])
+        arguments = experiment.task, keys, hyper, experiment.train.x[:1]
+        yield _start.program(*arguments)
+        ts = _start(*arguments)
         return Trials(over, tuple(map(float, seeds)) if over == "seed" else tuple(rates), ts)
+
+    def programs(self, experiment: Experiment, resolution: int) -> Iterator[Program]:
+        """What `train` and `picture` run."""
+        yield _epoch.program(*self._arguments(experiment))
+        if experiment.prepared.domain is not None:
+            grid = experiment.grid(resolution)
+            yield _outputs.program(experiment.task, experiment.prepared.problem, self.ts, grid)
+
+    def _arguments(self, experiment: Experiment) -> tuple[Epoch, TrainState, tuple[Batch, Batch], Array]:
+        penalty = experiment.settings.penalty
+        data = experiment.train, experiment.test
+        return epoch_of(experiment, penalty.kind), self.ts, data, jnp.float32(penalty.rate)
 
     def train(self, experiment: Experiment) -> Trials:
         """One epoch later."""
-        penalty, rows = experiment.settings.penalty, batch_size(experiment)
-        data = experiment.train, experiment.test
-        ts, losses = _epoch(experiment.task, penalty.kind, rows, self.ts, *data, jnp.float32(penalty.rate))
+        ts, losses = _epoch(*self._arguments(experiment))
         train, test = (np.asarray(losses[name]) for name in ("loss", "val_loss"))
         return self._replace(ts=ts, train_losses=(*self.train_losses, train), test_losses=(*self.test_losses, test))
 
@@ -89,32 +106,24 @@ class Trials(NamedTuple):
         return Frame({"type": "many", "over": self.over, "values": self.values}, tuple(maps))
 
 
-@jit(static_argnums=0)
+@compiled(static=1)
 def _start(task: Task, keys: Array, hyper: dict[str, Array], x: Array) -> TrainState:
     return many(lambda key, own: set_hyper(init(task, key, x), **own))(keys, hyper)
 
 
-@jit(static_argnums=(0, 1, 2))
-def _epoch(
-    task: Task,
-    kind: str,
-    rows: int,
-    ts: TrainState,
-    train: tuple[Array, Array],
-    test: tuple[Array, Array],
-    rate: Array,
-) -> tuple[TrainState, dict[str, Array]]:
-    """An epoch of all networks, and their losses."""
-    task = task.replace(penalty=penalty_of(kind, rate))
+@compiled(static=1)
+def _epoch(how: Epoch, ts: TrainState, data: tuple[Batch, Batch], rate: Array) -> tuple[TrainState, dict[str, Array]]:
+    """An epoch of all networks, and their losses on the training and the test rows."""
+    task, (train, test) = how.task.replace(penalty=penalty_of(how.penalty, rate)), data
 
     def one(ts: TrainState) -> tuple[TrainState, dict[str, Array]]:
-        ts, history = run(task, ts, train, batch_size=rows, validation_data=test)
+        ts, history = run(task, ts, train, batch_size=how.batch_size, validation_data=test)
         return ts, {name: history[name][0] for name in ("loss", "val_loss")}
 
     return many(one)(ts)
 
 
-@jit(static_argnums=(0, 1))
+@compiled(static=2)
 def _outputs(task: Task, problem: str, ts: TrainState, x: Array) -> Array:
     """What the maps show: (networks, cells), or (networks, cells, classes) probabilities."""
 

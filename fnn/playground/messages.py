@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Generator, Hashable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import cast
 
 import numpy as np
 
-from .choices import PENALTIES
+from .choices import IMAGES, PENALTIES
 from .classic import PerceptronJourney, formula_facts
 from .data import Prepared, features
-from .experiment import Experiment, Weight, batch_size, build
+from .experiment import Experiment, Weight, batch_size, build, epoch_program, evaluation_programs, start
+from .images import drawn_image
 from .journey import Journey
 from .lessons import LANGUAGES, LESSONS, lesson
 from .many import Trials
+from .programs import Program
 from .script import code, perceptron_script
 from .settings import (
     RefusalError,
@@ -31,16 +33,18 @@ from .settings import (
     parse,
     parse_hyper,
     parse_penalty,
+    parse_strokes,
     refuse,
     to_json,
 )
-from .surface import Plane
-from .views import SHOWN, Frame, Map, View, finite, frame, predict
+from .surface import Plane, surface_programs
+from .views import SHOWN, Frame, Map, View, finite, frame, predict, prediction_program, view_programs
 
 Json = dict[str, object]
 Stop = Callable[[], bool]
-Part = Json | Frame | None
-"""What a message gives, part by part: the answer or news in JSON, a frame, or None where it only makes room."""
+Part = Json | Frame | Program | None
+"""What a message gives, part by part: the answer or news in JSON, a frame, a program that it runs next,
+or None where it only makes room."""
 
 
 def never() -> bool:
@@ -94,15 +98,6 @@ class Visitor:
         self._known, self._fresh = journey.now.epoch, False
         return made
 
-    def programs(self) -> Hashable:
-        """What the compiled programs of the current experiment and view depend on."""
-        view = self.view.resolution, self.view.unit_resolution
-        if not isinstance(self.journey, Journey):
-            return None if self.journey is None else self.journey.prepared.train[0].shape, view
-        experiment = self.journey.experiment
-        shapes = experiment.train[0].shape, experiment.test[0].shape
-        return id(experiment.task), shapes, batch_size(experiment), self.journey.now.penalty.kind, view
-
     def train(self, stop: Stop = never) -> None:
         """Train for the epochs of one frame."""
         journey = self._any_journey()
@@ -125,32 +120,42 @@ class Visitor:
 
     def set(self, message: Json, stop: Callable[[], Stop]) -> Iterator[Part]:
         """Build the experiment of these settings."""
-        yield self._begin(parse(message.get("settings", {})))
+        yield from self._begin(parse(message.get("settings", {})))
 
-    def _begin(self, settings: Settings) -> Json:
+    def _begin(self, settings: Settings) -> Iterator[Part]:
         if settings.kind == "formula":
             facts = formula_facts(settings.formula)
             self.journey, self.playing = None, False
-            return {"settings": to_json(settings), **facts}
+            yield {"settings": to_json(settings), **facts}
+            return
         journey: Journey | PerceptronJourney
         if settings.kind == "perceptron":
             journey = PerceptronJourney(settings)
             answer = {"settings": to_json(settings), **_data_facts(journey.prepared), **journey.facts()}
         else:
             experiment = build(settings)
-            journey = Journey(experiment)
+            moment = start(experiment)
+            yield from evaluation_programs(experiment, moment.ts)
+            yield from view_programs(experiment, moment.ts, self.view)
+            journey = Journey(experiment, moment)
             answer = {"settings": to_json(settings), **_data_facts(experiment.prepared), **_model_facts(journey)}
         self.journey, self.playing, self._fresh = journey, False, True
-        return answer
+        yield answer
+
+    def _epoch_program(self, kind: str | None = None) -> Iterator[Program]:
+        """What training needs, with the current penalty or one of this kind."""
+        if isinstance(self.journey, Journey):
+            now = self.journey.now
+            yield epoch_program(self.journey.experiment, now.ts, kind or now.penalty.kind)
 
     def reset(self, message: Json, stop: Callable[[], Stop]) -> Iterator[Part]:
         """Begin again with the same settings."""
-        yield self._begin(self._settings())
+        yield from self._begin(self._settings())
 
     def seed(self, message: Json, stop: Callable[[], Stop]) -> Iterator[Part]:
         """Begin again with another seed."""
         seed = counted("seed", message.get("seed"), "seed")
-        yield self._begin(dataclasses.replace(self._settings(), seed=seed))
+        yield from self._begin(dataclasses.replace(self._settings(), seed=seed))
 
     def _settings(self) -> Settings:
         journey = self._any_journey()
@@ -160,6 +165,7 @@ class Visitor:
         """Train from now on."""
         epochs = counted("epochs_per_frame", message.get("epochs_per_frame", 1), "epochs_per_frame")
         self._any_journey()
+        yield from self._epoch_program()
         self.playing, self.epochs_per_frame = True, epochs
         yield {}
 
@@ -173,6 +179,7 @@ class Visitor:
         left = counted("epochs", message.get("epochs", 1), "epochs")
         journey = self._any_journey()
         self.playing = False
+        yield from self._epoch_program()
         if isinstance(journey, PerceptronJourney):
             for _ in range(left):
                 journey.correct()
@@ -207,6 +214,8 @@ class Visitor:
         choice("kind", given.get("kind", "none"), PENALTIES)
         penalty = parse_penalty("", given)
         journey = self._journey()
+        if self.playing:
+            yield from self._epoch_program(penalty.kind)
         journey.change(penalty)
         yield {"epoch": journey.now.epoch, **dataclasses.asdict(penalty)}
 
@@ -228,13 +237,16 @@ class Visitor:
         old = self.view
         size = counted("resolution", message.get("resolution", old.resolution), "resolution")
         unit_size = message.get("unit_resolution", old.unit_resolution)
-        self.view = View(
+        view = View(
             resolution=size,
             unit_resolution=counted("unit_resolution", unit_size, "unit_resolution"),
             discretize=flag("discretize", message.get("discretize", old.discretize)),
             show=names("show", message.get("show", list(old.show)), SHOWN),
         )
-        self._fresh = self._fresh or ("points" in self.view.show and "points" not in old.show)
+        if isinstance(self.journey, Journey):
+            yield from view_programs(self.journey.experiment, self.journey.now.ts, view)
+        self.view = view
+        self._fresh = self._fresh or ("points" in view.show and "points" not in old.show)
         yield {}
 
     def many(self, message: Json, stop: Callable[[], Stop]) -> Iterator[Part]:
@@ -244,7 +256,8 @@ class Visitor:
         epochs = counted("epochs", message.get("epochs", 50), "many_epochs")
         experiment = self._journey().experiment
         self.playing = False
-        trials = Trials.start(experiment, over, count)
+        trials = yield from Trials.start(experiment, over, count)
+        yield from trials.programs(experiment, self.view.resolution)
         for epoch in range(1, epochs + 1):
             trials = trials.train(experiment)
             yield {"type": "progress", "epoch": epoch, "epochs": epochs}
@@ -256,6 +269,7 @@ class Visitor:
         resolution = counted("resolution", message.get("resolution", 25), "surface")
         journey = self._journey()
         self.playing = False
+        yield from surface_programs(journey, resolution)
         plane = Plane.through(journey, resolution)
         rows = []
         for i in range(resolution):
@@ -274,10 +288,17 @@ class Visitor:
             yield {**code(journey)._asdict()}
 
     def predict(self, message: Json, stop: Callable[[], Stop]) -> Iterator[Part]:
-        """The output for one input: a place in the plane, a row of the table, or a digit drawn by hand."""
+        """The output for one input: a place in the plane, a row of the table, or the strokes of a digit."""
         journey = self._journey()
         experiment = journey.experiment
-        yield cast(Json, finite(predict(experiment, journey.now.ts, _input(experiment, message.get("x")))))
+        answer: Json = {}
+        if "strokes" in message:
+            image = drawn_image(_images_of(experiment), parse_strokes(message["strokes"]))
+            x, answer = image.reshape(1, -1), {"image": image.round(3).tolist()}
+        else:
+            x = _input(experiment, message.get("x"))
+        yield prediction_program(experiment, journey.now.ts, x)
+        yield answer | cast(Json, finite(predict(experiment, journey.now.ts, x)))
 
     def lesson(self, message: Json, stop: Callable[[], Stop]) -> Iterator[Part]:
         """The settings and the words of a lesson."""
@@ -321,7 +342,7 @@ def _order_of(name: str) -> tuple[int, str]:
 
 def _input(experiment: Experiment, value: object) -> np.ndarray:
     """One row of inputs, (1, inputs) float32."""
-    plane = experiment.settings.data.name not in ("csv", "digits")
+    plane = experiment.settings.data.name not in ("csv", *IMAGES)
     width = 2 if plane else len(experiment.prepared.inputs)
     if isinstance(value, list) and all(isinstance(row, list) for row in value):
         value = [one for row in value[: width + 1] for one in row[: width + 1]]
@@ -329,6 +350,14 @@ def _input(experiment: Experiment, value: object) -> np.ndarray:
         raise refuse("x", f"a list of {width} numbers", f"una lista de {width} números", value)
     x = np.array([[number(f"x[{i}]", one, -1e6, 1e6) for i, one in enumerate(value)]], np.float32)
     return features(x, experiment.settings.features) if plane else x
+
+
+def _images_of(experiment: Experiment) -> str:
+    """The data set of images, which a drawing has to look like."""
+    name = experiment.settings.data.name
+    if name not in IMAGES:
+        raise RefusalError("strokes", "this needs a data set of images.", "esto necesita un conjunto de imágenes.")
+    return name
 
 
 _ACTIONS: dict[str, tuple[Callable[[Visitor, Json, Callable[[], Stop]], Iterator[Part]], tuple[str, ...]]] = {
@@ -346,7 +375,7 @@ _ACTIONS: dict[str, tuple[Callable[[Visitor, Json, Callable[[], Stop]], Iterator
     "many": (Visitor.many, ("over", "count", "epochs")),
     "surface": (Visitor.surface, ("resolution",)),
     "code": (Visitor.code, ()),
-    "predict": (Visitor.predict, ("x",)),
+    "predict": (Visitor.predict, ("x", "strokes")),
     "lesson": (Visitor.lesson, ("name", "language")),
 }
 """For each message what it does, and its fields."""

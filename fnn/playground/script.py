@@ -127,10 +127,9 @@ def data_code(settings: Settings, prepared: Prepared) -> str:
     match settings.data.name:
         case "csv":
             lines += _table_code(settings, prepared)
-        case "digits":
+        case "digits" | "mnist":
             lines += [
-                "data = fnn.data.digits()",
-                f"x, y = data.x.reshape(len(data.x), -1)[:{settings.data.size}], data.y[:{settings.data.size}]",
+                *_image_code(settings),
                 _split_code(settings, prepared),
                 "train = jax.device_put((x_train, y_train))",
                 "test = jax.device_put((x_test, y_test))",
@@ -138,6 +137,17 @@ def data_code(settings: Settings, prepared: Prepared) -> str:
         case _:
             lines += _plane_code(settings, prepared)
     return "\n".join(lines)
+
+
+def _image_code(settings: Settings) -> list[str]:
+    count = settings.data.size
+    if settings.data.name == "digits":
+        return ["data = fnn.data.digits()", f"x, y = data.x.reshape(len(data.x), -1)[:{count}], data.y[:{count}]"]
+    return [
+        "data = fnn.data.mnist()",
+        f"x = data.x_train[:{count}].reshape(-1, 14, 2, 14, 2).mean((2, 4)) / 255  # squares of four pixels",
+        f"x, y = x.astype(np.float32).reshape(len(x), -1), data.y_train[:{count}]",
+    ]
 
 
 def _split_code(settings: Settings, prepared: Prepared) -> str:

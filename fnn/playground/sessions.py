@@ -7,18 +7,16 @@ import concurrent.futures
 import json
 import logging
 import os
-import threading
 import time
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Callable, Generator
 from typing import Protocol, TypeVar
-
-import jax
 
 from .._core.errors import InputError
 from .choices import ACTIVATIONS, DATA, FEATURES, INITIALIZERS, OPTIMIZERS, PENALTIES
-from .experiment import make_task
+from .images import has_mnist
 from .lessons import listed
 from .messages import CHANGES, Json, Part, Visitor, read
+from .programs import PROGRAMS, Program
 from .settings import LIMITS, RefusalError, Settings, to_json
 from .views import Frame
 
@@ -33,8 +31,9 @@ FRAMES = 2
 SECONDS = 0.05
 """After this time a job makes room for other visitors."""
 IDLE_SECONDS = 3600.0
-NETWORKS = 150
-"""Different networks, shapes of data and views whose compiled programs are kept; beyond it all are dropped."""
+"""After this time without a message a visitor is sent away."""
+WAITED_FOR = 600.0
+"""After this time already, if somebody else waits for the place."""
 AT_ONCE = ("play", "pause")
 """Messages that compute nothing, and so wait for no thread while others compile."""
 _END = object()
@@ -61,24 +60,39 @@ class Sessions:
         self.pool = concurrent.futures.ThreadPoolExecutor(threads, "fnn-playground")
         self.turns = asyncio.Semaphore(threads - 1)  # for frames, so that a thread is left for messages
         self.open: set[Session] = set()
-        self.programs = Programs()
+        # Compiling takes seconds and cannot be stopped: apart from other work, and without anything of a visitor.
+        self.compilers = concurrent.futures.ThreadPoolExecutor(threads, "fnn-playground-compiler")
 
     async def serve(self, socket: Socket) -> None:
         """Serve one connection until it closes."""
-        if len(self.open) >= VISITORS:
-            error = RefusalError("", f"{VISITORS} visitors are here already.", f"ya hay {VISITORS} visitantes.")
+        if len(self.open) >= VISITORS and not await self._make_room():
+            count = "1 visitor is" if VISITORS == 1 else f"{VISITORS} visitors are"
+            spanish = "1 visitante" if VISITORS == 1 else f"{VISITORS} visitantes"
+            error = RefusalError("", f"{count} here already.", f"ya hay {spanish}.")
             await socket.send_text(json.dumps({"type": "error", "error": error.to_json()}))
             return
-        session = Session(socket, self.pool, self.turns, self.programs)
+        session = Session(socket, self)
         self.open.add(session)
         try:
             await session.serve()
         finally:
             self.open.discard(session)
+            session.left.set()
+
+    async def _make_room(self) -> bool:
+        """Send away the visitor that has been idle longest, if for long enough."""
+        idle = [session for session in self.open if not session.visitor.playing and not session.leaving.is_set()]
+        longest = min(idle, key=lambda session: session.last, default=None)
+        if longest is None or time.monotonic() - longest.last < WAITED_FOR:
+            return False
+        longest.leaving.set()
+        await longest.left.wait()
+        return True
 
     def close(self) -> None:
         """End the threads."""
-        self.pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self.pool, self.compilers):
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def deadline() -> Callable[[], bool]:
@@ -87,55 +101,45 @@ def deadline() -> Callable[[], bool]:
     return lambda: time.monotonic() >= end
 
 
-class Programs:
-    """What programs were compiled for, by all visitors."""
-
-    def __init__(self) -> None:
-        self.seen: set[Hashable] = set()
-        self._lock = threading.Lock()
-
-    def note(self, key: Hashable) -> None:
-        """Note one; beyond `NETWORKS` all compiled programs are dropped, and compiled again when needed."""
-        with self._lock:
-            self.seen.add(key)
-            if len(self.seen) > NETWORKS:
-                self.seen.clear()
-                make_task.cache_clear()
-                jax.clear_caches()  # type: ignore[no-untyped-call]
-
-
 class Session:
     """One visitor's connection."""
 
-    def __init__(
-        self, socket: Socket, pool: concurrent.futures.Executor, turns: asyncio.Semaphore, programs: Programs
-    ) -> None:
-        self.socket, self.pool, self.turns, self.programs = socket, pool, turns, programs
+    def __init__(self, socket: Socket, sessions: Sessions) -> None:
+        self.socket, self.turns = socket, sessions.turns
+        self.pool, self.compilers = sessions.pool, sessions.compilers
         self.visitor = Visitor()
         self.waiting: asyncio.Queue[Json] = asyncio.Queue(WAITING)
         self.acknowledged = 0
         self.interrupting = 0  # waiting messages that end long work
         self.called = asyncio.Event()  # a message came
         self.stirred = asyncio.Event()  # or an acknowledgement
+        self.last = time.monotonic()  # when the visitor did something last
+        self.leaving, self.left = asyncio.Event(), asyncio.Event()
 
     async def serve(self) -> None:
         """Read messages and work on them until the connection closes."""
         await self.socket.send_text(json.dumps(hello()))
         worker = asyncio.create_task(self._work())
         reader = asyncio.create_task(self._read())
+        leaving = asyncio.create_task(self.leaving.wait())
+        tasks = {worker, reader, leaving}
         try:
-            done, _ = await asyncio.wait({worker, reader}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            worker.cancel()
-            reader.cancel()
-            await asyncio.gather(worker, reader, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _read(self) -> None:
         """Put messages into the queue; what needs no work is done at once."""
         while True:
-            text = await asyncio.wait_for(self.socket.receive_text(), IDLE_SECONDS)
+            try:
+                text = await asyncio.wait_for(self.socket.receive_text(), IDLE_SECONDS)
+            except TimeoutError:
+                return
+            self.last = time.monotonic()
             try:
                 message = read(text)
                 if message.get("do") == "ack":
@@ -200,6 +204,10 @@ class Session:
             while (part := await self._next(message, work)) is not _END:
                 if isinstance(part, Frame):
                     await self.socket.send_bytes(await self._run(part.encode))
+                elif isinstance(part, Program):
+                    if part not in PROGRAMS:
+                        await asyncio.get_running_loop().run_in_executor(self.compilers, PROGRAMS.get, part)
+                    continue
                 elif isinstance(part, dict) and "type" in part:
                     await self.socket.send_text(json.dumps({"id": _id(message), **part}))
                 elif isinstance(part, dict):
@@ -209,13 +217,14 @@ class Session:
         except RefusalError as error:
             answer = {"error": error.to_json()}
         except InputError as error:
-            answer = {"error": RefusalError("", str(error), str(error)).to_json()}
+            spanish = "fnn no acepta esto; el motivo está en el registro del servidor."
+            logging.getLogger(__name__).warning("%s", error)
+            answer = {"error": RefusalError("", str(error), spanish).to_json()}
         except Exception as error:
             logging.getLogger(__name__).exception("a message of the playground failed")
             text = type(error).__name__
             answer = {"error": RefusalError("", f"the server failed: {text}.", f"el servidor falló: {text}.").to_json()}
         await self._run(work.close)
-        await self._run(lambda: self.programs.note(self.visitor.programs()))
         await self._answer(message, answer if "error" in answer else {"ok": True, **answer})
         if "error" not in answer and self.visitor.journey is not None and message.get("do") in CHANGES:
             await self._send_frame()
@@ -262,5 +271,6 @@ def hello() -> Json:
         "penalties": list(PENALTIES),
         "features": list(FEATURES),
         "data": list(DATA),
+        "mnist": has_mnist(),
         "lessons": listed(),
     }

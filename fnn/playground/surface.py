@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -9,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from .._core.typed import jit
 from .._core.types import Array, PyTree
+from ..training.batch import Batch
+from ..training.state import TrainState
 from ..training.task import Task
-from .experiment import Experiment
 from .journey import Journey
+from .programs import Program, compiled
 from .settings import RefusalError
 
 POINTS = 60
@@ -62,7 +64,9 @@ class Plane(NamedTuple):
         low, high = places.min(0), places.max(0)
         margin = 0.25 * np.maximum(high - low, 0.25 * float((high - low).max()) or 1.0)
         across, down = np.linspace(low - margin, high + margin, resolution).astype(np.float32).T
-        losses = _path_losses(journey.experiment, journey.now.ts.state, [moment.ts.params for moment in moments])
+        task, train = journey.experiment.task, journey.experiment.train
+        state = journey.now.ts.state  # of BatchNorm, for all points of the path
+        losses = [float(_loss(task, moment.ts._replace(state=state), train)) for moment in moments]
         path = [
             [float(moment.epoch), float(a), float(b), loss]
             for moment, (a, b), loss in zip(moments, places, losses, strict=True)
@@ -78,38 +82,36 @@ class Plane(NamedTuple):
 
     def row(self, journey: Journey, i: int) -> np.ndarray:
         """The losses of the training rows in row i of the plane."""
-        ts, across = journey.now.ts, jnp.asarray(self.across)
-        task, data = journey.experiment.task, journey.experiment.train
-        found = _slice(task, ts.params, ts.state, self.directions, data, across, jnp.full_like(across, self.down[i]))
+        across = jnp.asarray(self.across)
+        places = jnp.stack([across, jnp.full_like(across, self.down[i])], 1)
+        experiment = journey.experiment
+        found = _slice(experiment.task, journey.now.ts, self.directions, experiment.train, places)
         return np.asarray(found, np.float32)
 
 
-@jit(static_argnums=0)
-def _slice(
-    task: Task,
-    params: PyTree,
-    state: PyTree,
-    plane: tuple[PyTree, PyTree],
-    data: tuple[Array, Array],
-    a: Array,
-    b: Array,
-) -> Array:
-    """Losses at ``params + a plane[0] + b plane[1]``, for several ``a`` and ``b``."""
+def surface_programs(journey: Journey, resolution: int) -> Iterator[Program]:
+    """What a plane of this resolution runs."""
+    task, train, ts = journey.experiment.task, journey.experiment.train, journey.now.ts
+    yield _loss.program(task, ts, train)
+    yield _slice.program(task, ts, (ts.params, ts.params), train, jnp.zeros((resolution, 2)))
 
-    def one(a: Array, b: Array) -> Array:
-        moved = jax.tree.map(lambda p, u, v: p + a * u + b * v, params, *plane)
-        return _loss(task, moved, state, data)
 
-    losses: Array = jax.lax.map(lambda place: one(*place), (a, b))
+@compiled(static=1)
+def _slice(task: Task, ts: TrainState, plane: tuple[PyTree, PyTree], data: Batch, places: Array) -> Array:
+    """Losses at ``params + a plane[0] + b plane[1]`` for each row ``(a, b)`` of ``places``."""
+
+    def one(place: Array) -> Array:
+        a, b = place
+        moved = jax.tree.map(lambda p, u, v: p + a * u + b * v, ts.params, *plane)
+        return _mean_loss(task, ts._replace(params=moved), data)
+
+    losses: Array = jax.lax.map(one, places)
     return losses
 
 
-@jit(static_argnums=0)
-def _loss(task: Task, params: PyTree, state: PyTree, data: tuple[Array, Array]) -> Array:
-    x, y = data
-    loss: Array = task.parts[0].loss(task.model.apply(params, state, x)[0], y).mean()
+def _mean_loss(task: Task, ts: TrainState, data: Batch) -> Array:
+    loss: Array = task.parts[0].loss(task.model.apply(ts.params, ts.state, data.x)[0], data.y).mean()
     return loss
 
 
-def _path_losses(experiment: Experiment, state: PyTree, path: list[PyTree]) -> list[float]:
-    return [float(_loss(experiment.task, params, state, experiment.train)) for params in path]
+_loss = compiled(static=1)(_mean_loss)

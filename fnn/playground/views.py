@@ -6,22 +6,23 @@ import dataclasses
 import json
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from .._core.typed import jit
-from .._core.types import Array
+from .._core.types import Array, PyTree
 from ..inspection.outputs import outputs
-from ..inspection.report import layer_report
+from ..inspection.report import report_of, step_values
 from ..nn.activations import softmax
 from ..training.batch import Batch
+from ..training.probe import LayerValues
 from ..training.state import TrainState
 from ..training.task import Task
 from .experiment import Experiment
 from .journey import Journey, Losses
+from .programs import Program, compiled
 
 SHOWN = ("output", "units", "weights", "gradients", "points")
 
@@ -45,11 +46,33 @@ class Map(NamedTuple):
     high: float | None = None
 
 
-@jit(static_argnums=(0, 1))
+@compiled(static=2)
 def _seen(task: Task, names: tuple[str, ...], ts: TrainState, x: Array) -> dict[str, Array]:
     """The outputs of these layers."""
     found: dict[str, Array] = outputs(task, ts, x, names)
     return found
+
+
+@compiled(static=1)
+def _step(task: Task, ts: TrainState, data: Batch) -> tuple[LayerValues, PyTree]:
+    return step_values(task, ts, data)
+
+
+def view_programs(experiment: Experiment, ts: TrainState, view: View) -> Iterator[Program]:
+    """What a frame runs."""
+    *hidden, last = experiment.shown
+    if experiment.prepared.domain is not None:
+        if "output" in view.show:
+            yield _seen.program(experiment.task, (last,), ts, experiment.grid(view.resolution))
+        if "units" in view.show and hidden:
+            yield _seen.program(experiment.task, tuple(hidden), ts, experiment.grid(view.unit_resolution))
+    if "gradients" in view.show:
+        yield _step.program(experiment.task, ts, experiment.train)
+
+
+def prediction_program(experiment: Experiment, ts: TrainState, x: np.ndarray) -> Program:
+    """What `predict` runs."""
+    return _seen.program(experiment.task, experiment.shown[-1:], ts, jnp.asarray(x))
 
 
 def values(experiment: Experiment, ts: TrainState, x: Array, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -200,7 +223,8 @@ def plane_maps(experiment: Experiment, ts: TrainState, view: View) -> list[Map]:
 
 def layer_facts(experiment: Experiment, ts: TrainState) -> list[dict[str, object]]:
     """The root of the mean square of the gradient, the dead and the saturated units of each layer."""
-    report = layer_report(experiment.task, ts, Batch(*experiment.train))
+    task, data = experiment.task, experiment.train
+    report = report_of(task, ts, data, *_step(task, ts, data))
     wanted = set(experiment.shown)
     return [
         {

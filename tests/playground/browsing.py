@@ -140,6 +140,19 @@ class Playground:
         self.page.click(f"#tab-{name}")
 
 
+def drop(playground, text, name="mine.csv"):
+    """Drop a file on the page."""
+    transfer = playground.page.evaluate_handle(
+        """([text, name]) => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([text], name, {type: 'text/csv'}));
+            return transfer;
+        }""",
+        [text, name],
+    )
+    playground.page.dispatch_event("body", "drop", {"dataTransfer": transfer})
+
+
 def wait_for(address):
     """Wait until a server accepts connections."""
     while True:
@@ -156,9 +169,9 @@ def serve():
     pytest.importorskip("starlette", reason="the extra fnn[playground] is not installed: no server to test")
     with contextlib.ExitStack() as stack:
 
-        def start(quick=True):
+        def start(quick=True, **variables):
             command = [sys.executable, "-m", "fnn.playground", "--no-browser", "--port", "0"]
-            environment = users_environment()
+            environment = users_environment() | variables
             if quick:
                 # Compiling takes most of the time here.
                 environment |= {DISABLED: "1"}

@@ -58,12 +58,12 @@ def test_sliders_change_the_data(playground, control, value, key):
 
 def test_new_data_come_from_another_seed(playground):
     before, start = playground.pixels("#points-0"), playground.losses()
-    assert playground.changed(lambda: playground.page.click("#regenerate"))["seed"] == 1
+    assert playground.changed(lambda: playground.page.click("#regenerate"))["seed"] == 7
     playground.rest()
     assert playground.pixels("#points-0") != before
     assert playground.losses() != start
     playground.page.click("#more-button")
-    assert playground.changed(lambda: playground.page.click("#new-seed"))["seed"] == 2
+    assert playground.changed(lambda: playground.page.click("#new-seed"))["seed"] == 8
 
 
 def test_features_are_added_and_removed(playground):
@@ -138,7 +138,7 @@ def test_no_more_layers_than_the_server_takes(playground):
     [
         ("#activation", "relu", lambda settings: {layer["activation"] for layer in settings["layers"]}),
         ("#batch-size", 30, lambda settings: {settings["batch_size"]}),
-        ("#seed", 7, lambda settings: {settings["seed"]}),
+        ("#seed", 9, lambda settings: {settings["seed"]}),
         ("#initializer", "he_normal", lambda settings: {settings["initializer"]}),
         ("#optimizer", "adam", lambda settings: {settings["optimizer"]["name"]}),
     ],

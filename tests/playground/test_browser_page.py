@@ -5,11 +5,10 @@ import re
 from urllib.parse import urlsplit
 
 import pytest
-from browsing import Playground
+from browsing import Playground, drop
+from english import ENGLISH
 
 pytestmark = pytest.mark.slow
-
-STATIC = "fnn/playground/static"
 
 
 @pytest.fixture
@@ -55,16 +54,6 @@ def texts(page):
             return found.map(text => text.trim()).filter(Boolean);
         }"""
     )
-
-
-# English words of the page that are no Spanish words.
-ENGLISH = {
-    "the", "of", "and", "to", "with", "from", "layer", "layers", "unit", "units", "weight", "weights", "training",
-    "test", "loss", "rate", "step", "play", "pause", "reset", "data", "noise", "rows", "output", "input", "more",
-    "settings", "share", "save", "picture", "record", "learning", "network", "hidden", "show", "run", "runs", "code",
-    "seed", "epoch", "epochs", "features", "draw", "clear", "copy", "close", "lesson", "many", "once", "surface",
-    "gradient", "dead", "right",
-}  # fmt: skip
 
 
 def test_spanish_has_no_english_word(visit):
@@ -116,6 +105,72 @@ def test_spanish_has_no_english_word(visit):
     page.fill("#formula", "a b")
     page.press("#formula", "Enter")
     page.wait_for_selector("#problem:visible")
+    assert "se esperaba" in page.text_content("#problem")
+    check()
+    playground.set("#kind", "network")
+    drop(playground, "a,b,y\n" + "many,2,3\n" + "1,2,0\n" * 6)
+    playground.wait("document.getElementById('problem').textContent.includes('columna')")
+    check()
+
+
+def test_spanish_numbers_have_a_comma_everywhere(visit):
+    """In texts, fields and lists; a dot is read too."""
+    playground = visit(query="lang=es")
+    page = playground.page
+    page.click("#more-button")
+    playground.set("#optimizer", "adam")
+    assert page.input_value("#learning-rate") == "0,01"
+    assert page.input_value("#hyper-beta_1") == "0,9"
+    playground.put("#hyper-beta_1", "0,85")
+    playground.rest()
+    assert playground.settings()["optimizer"]["beta_1"] == 0.85
+    playground.put("#hyper-beta_1", "0.8")
+    playground.wait("document.getElementById('hyper-beta_1').value === '0,8' || (document.activeElement.blur(), false)")
+    playground.set("#penalty", "l2")
+    playground.step(2)
+    page.click("#options-0")
+    playground.set("#dropout-0", 0.2)
+    page.click("#output-title")
+    page.click("#unit-0-0")
+    fields = page.eval_on_selector_all("input.decimal", "all => all.map(one => one.value)")
+    assert all(re.fullmatch(r"-?\d+(,\d+)?(e-?\d+)?", value) for value in fields)
+    shown = [*texts(page), *page.eval_on_selector_all("#penalty-rate option", "all => all.map(one => one.textContent)")]
+    assert not [text for text in shown if re.search(r"\d\.\d", text)]
+    page.keyboard.press("Escape")
+    page.fill("#learning-rate", "mucho")
+    page.press("#learning-rate", "Enter")
+    assert page.eval_on_selector("#learning-rate", "node => node.validationMessage") == "Escribe un número de 0 a 10."
+    page.fill("#learning-rate", "0,5")
+    page.press("#learning-rate", "Enter")
+    playground.rest()
+    assert playground.settings()["optimizer"]["learning_rate"] == 0.5
+
+
+def test_six_hidden_layers_fit(visit):
+    playground = visit(viewport={"width": 1280, "height": 800})
+    page = playground.page
+    for _ in range(4):
+        playground.changed(lambda: page.click("#add-layer"))
+    assert page.evaluate("(node => node.scrollWidth <= node.clientWidth)(document.querySelector('.scroll'))")
+    overlapping = page.evaluate(
+        """() => {
+            const boxes = [...document.querySelectorAll('.layer-head')].map(node => node.getBoundingClientRect());
+            return boxes.filter((box, i) => i && box.left < boxes[i - 1].right);
+        }"""
+    )
+    assert not overlapping
+    outside = page.evaluate(
+        """() => [...document.querySelectorAll('.layer-head > *, .layer-head .counter > *')].filter(node => {
+            const [own, head] = [node, node.closest('.layer-head')].map(one => one.getBoundingClientRect());
+            return own.left < head.left - 1 || own.right > head.right + 1;
+        }).map(node => node.outerHTML)"""
+    )
+    assert not outside
+
+
+def test_percentages_are_short(playground):
+    found = playground.page.evaluate("import('./words.js').then(m => [1, 0.9999, 0.5, 0.123, 0].map(m.percent))")
+    assert found == ["100 %", "99.9 %", "50 %", "12.3 %", "0 %"]
 
 
 def test_the_language_is_switched_and_remembered(visit):
@@ -133,7 +188,7 @@ def test_every_text_is_in_both_languages(playground):
     words = playground.page.evaluate("import('./words.js').then(module => module.WORDS)")
     assert all(len(pair) == 2 and all(pair) for pair in words.values())
     for english, spanish in words.values():
-        assert set(re.findall(r"\{\w+\}", english)) == set(re.findall(r"\{\w+\}", spanish))
+        assert set(re.findall(r"\{(\w+)", english)) == set(re.findall(r"\{(\w+)", spanish))
     used = playground.page.evaluate(
         "[...document.querySelectorAll('[data-word], [data-label], [data-hint]')]"
         ".flatMap(node => [node.dataset.word, node.dataset.label, node.dataset.hint]).filter(Boolean)"

@@ -7,6 +7,7 @@ import pytest
 import fnn
 from fnn.playground import experiment as experiments
 from fnn.playground import journey as journeys
+from fnn.playground.programs import PROGRAMS
 from fnn.playground.settings import RefusalError, parse
 
 
@@ -139,11 +140,11 @@ def test_a_penalty_changes_its_rate_without_compiling_again(page, small):
     page.do("set", settings=small)
     page.do("penalty", kind="l1", rate=0.01)
     page.do("step")
-    compiled = experiments._penalized_epoch._cache_size()
+    compiled = set(PROGRAMS.kept)
     for rate in (0.02, 0.3, 0.0):
         page.do("penalty", kind="l1", rate=rate)
         page.do("step")
-    assert experiments._penalized_epoch._cache_size() == compiled
+    assert set(PROGRAMS.kept) == compiled
 
 
 def test_a_penalty_acts_as_that_of_a_task(page, small):
@@ -160,8 +161,7 @@ def test_nothing_is_compiled_for_another_seed_noise_or_learning_rate(page, small
     page.do("set", settings=small)
     page.do("step")
     page.see()
-    sizes = lambda: (fnn.train_epoch._cache_size(), fnn.playground.views._seen._cache_size())  # noqa: E731
-    before = sizes()
+    before = set(PROGRAMS.kept)
     small |= {"seed": 9, "optimizer": {"learning_rate": 0.7}}
     small["data"]["noise"] = 0.2
     page.do("set", settings=small)
@@ -169,7 +169,7 @@ def test_nothing_is_compiled_for_another_seed_noise_or_learning_rate(page, small
     page.do("hyper", values={"learning_rate": 0.2})
     page.do("step")
     page.see()
-    assert sizes() == before
+    assert set(PROGRAMS.kept) == before
 
 
 @pytest.mark.parametrize(

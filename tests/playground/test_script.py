@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from fnn.playground.images import has_mnist
 from fnn.playground.script import perceptron_script
 
 TABLE = "width,colour,weight,y\n" + "\n".join(f"{i * 0.1},{'ab'[i % 2]},{i * i % 7},{i * 0.3}" for i in range(40))
@@ -49,6 +50,7 @@ CASES = {
         [("step", {"epochs": 3})],
     ),
     "digits": ({"data": {"name": "digits", "size": 100}, "layers": [{"units": 4}]}, [("step", {"epochs": 2})]),
+    "mnist": ({"data": {"name": "mnist", "size": 100}, "layers": [{"units": 4}]}, [("step", {"epochs": 2})]),
     "plane": ({"data": {"name": "plane", "size": 80}, "layers": []}, [("step", {"epochs": 3})]),
 }
 
@@ -64,6 +66,8 @@ def run(source, folder, files, **environment):
 
 
 def train(page, settings, events):
+    if settings["data"].get("name") == "mnist" and not has_mnist():
+        pytest.skip("MNIST is not on this machine")
     page.do("set", settings=settings)
     for do, fields in events:
         page.do(do, **fields)

@@ -5,6 +5,7 @@ import gc
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from websockets.sync.client import connect
 
 import fnn
 from fnn.playground import __main__ as command
+from fnn.playground import server as serving
 from fnn.playground import sessions
 from fnn.playground.messages import Visitor
 from fnn.playground.notebook import Shown
@@ -65,6 +67,12 @@ class Client:
             if isinstance(got, dict) and ("ok" in got or "error" in got):
                 return got
             self.news.append(got)
+
+    def drain(self):
+        """Read until the server closes the connection, which it must."""
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                self.socket.recv(60)
 
     def frame(self):
         """The next frame."""
@@ -229,7 +237,7 @@ def test_too_many_visitors_are_turned_away(visit, monkeypatch):
     first = visit()
     monkeypatch.setattr(sessions, "VISITORS", 1)
     second = visit()
-    assert "1 visitors" in second.hello["error"]["message"]
+    assert "1 visitor is" in second.hello["error"]["message"]
     with pytest.raises(ConnectionClosed):
         second.socket.recv(60)
     monkeypatch.undo()
@@ -289,10 +297,128 @@ def test_importing_fnn_imports_no_server():
     )
 
 
-def test_a_missing_extra_says_what_to_install():
-    code = "import sys; sys.modules['uvicorn'] = None; import fnn; fnn.playground"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert 'fnn.playground needs uvicorn: pip install "fnn[playground]"' in found.stderr
+@pytest.mark.parametrize("missing", ["uvicorn", "starlette", "websockets"])
+def test_a_missing_extra_ends_in_one_line(missing):
+    code = f"import sys; sys.modules[{missing!r}] = None; "
+    run = "import runpy; runpy.run_module('fnn.playground', run_name='__main__', alter_sys=True)"
+    message = f'fnn.playground needs {missing}: pip install "fnn[playground]"'
+    found = subprocess.run([sys.executable, "-c", code + run, "--no-browser"], capture_output=True, text=True)
+    assert (found.returncode, found.stdout, found.stderr) == (1, "", f"{message}\n")
+    found = subprocess.run(
+        [sys.executable, "-c", f"{code}import fnn; fnn.playground.show"], capture_output=True, text=True
+    )
+    assert found.stderr.endswith(f"ImportError: {message}\n")
+
+
+def test_a_port_in_use_is_said_before_any_address(capsys):
+    first = Server()
+    with pytest.raises(SystemExit) as caught:
+        command.main(["--no-browser", "--port", str(first.port)])
+    first.stop()
+    assert caught.value.code == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"cannot listen on 127.0.0.1, port {first.port}: ")
+    assert printed.err.count("\n") == 1
+    with pytest.raises(SystemExit):
+        command.main(["--port", "70000"])
+    assert "--port" in capsys.readouterr().err
+
+
+def test_the_socket_listens_before_the_server_runs():
+    server = Server()
+    with socket.create_connection(("127.0.0.1", server.port)):
+        pass
+    server.stop()
+
+
+def answer(server, *lines):
+    """What the server answers to a request written by hand; empty if it closes the connection."""
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        return b"".join(iter(lambda: connection.recv(65536), b"")).decode(errors="replace")
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *(("127.0.0.1:{port}", 200), ("localhost:{port}", 200), ("[::1]:{port}", 200), ("192.168.0.7", 200)),
+        *(("localhost:8888", 200), ("own.example", 200), ("OWN.example.:80", 200), ("a.localhost", 200)),
+        *(("evil.example:{port}", 403), ("localhost.evil.example", 403), ("127.0.0.1.evil.example", 403)),
+        *(("", 403), ("[::1", 403), ("evil.example@127.0.0.1.nip.example", 403)),
+    ],
+)
+def test_only_names_of_this_server_are_served(host, status):
+    """A page whose name points at this machine must not read anything here."""
+    server = Server(names=["own.example"])
+    server.start()
+    try:
+        found = answer(
+            server, "GET /index.html HTTP/1.1", f"Host: {host.format(port=server.port)}", "Connection: close"
+        )
+    finally:
+        server.stop()
+    assert found.split()[1] == str(status)
+    assert ("<html" in found) == (status == 200)
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "http://127.0.0.1:1", "null", "http://localhost:{port}"])
+def test_a_socket_of_another_site_is_refused_even_with_the_token(server, origin):
+    address = f"ws://127.0.0.1:{server.port}/ws?token={server.token}"
+    with pytest.raises(InvalidStatus):
+        connect(address, additional_headers={"Origin": origin.format(port=server.port)}, open_timeout=60)
+    with connect(address, additional_headers={"Origin": f"http://127.0.0.1:{server.port}"}, open_timeout=60) as own:
+        assert json.loads(own.recv(60))["type"] == "hello"
+
+
+def test_a_connection_that_asks_for_nothing_is_closed(monkeypatch):
+    monkeypatch.setattr(serving, "SILENCE", 0.05)
+    server = Server()
+    server.start()
+    try:
+        for sent in (b"", b"GET / HT"):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=60) as silent:
+                silent.sendall(sent)
+                assert silent.recv(100) == b""
+    finally:
+        server.stop()
+
+
+def test_connections_are_bounded(monkeypatch):
+    monkeypatch.setattr(serving, "CONNECTIONS", 3)
+    server = Server()
+    server.start()
+    try:
+        with contextlib.ExitStack() as stack:
+            connections = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=60)) for _ in range(4)
+            ]
+            assert connections[3].recv(100) == b""
+        wait_until(lambda: not server._server.server_state.connections)
+        assert " 200 " in answer(server, "GET /index.html HTTP/1.1", "Host: localhost", "Connection: close")
+    finally:
+        server.stop()
+
+
+def test_who_has_been_idle_longest_makes_room(visit, small, monkeypatch):
+    first, second = visit(), visit()
+    for client in (first, second):
+        assert client.ask("set", settings=small)["ok"]
+    monkeypatch.setattr(sessions, "VISITORS", 2)
+    assert "2 visitors are" in visit().hello["error"]["message"]
+    monkeypatch.setattr(sessions, "WAITED_FOR", 0.0)
+    assert visit().hello["type"] == "hello"
+    first.drain()
+    assert second.ask("step")["ok"]
+
+
+def test_an_idle_visitor_is_sent_away_in_order(visit, small, monkeypatch, caplog):
+    monkeypatch.setattr(sessions, "IDLE_SECONDS", 0.05)
+    client = visit()
+    with pytest.raises(ConnectionClosed) as caught:
+        client.socket.recv(60)
+    assert caught.value.rcvd.code == 1000
+    assert not caplog.records
 
 
 def test_a_notebook_shows_it_in_a_frame():
@@ -324,32 +450,6 @@ def test_the_command_refuses_a_token_that_does_not_fit_into_an_address(token, ca
     with pytest.raises(SystemExit):
         command.main(["--no-browser", "--token", token])
     assert "--token" in capsys.readouterr().err
-
-
-def test_programs_are_counted_by_shapes_and_views_too(visit, small, monkeypatch):
-    client = visit()
-    client.ask("set", settings=small)
-    client.ask("step")
-    cleared = []
-    monkeypatch.setattr(sessions.jax, "clear_caches", lambda: cleared.append(True))
-    monkeypatch.setattr(sessions, "NETWORKS", 4)
-    for resolution in (11, 12, 13, 14, 15, 16):
-        client.ask("view", resolution=resolution)
-    assert cleared
-
-
-def test_programs_of_many_networks_are_dropped(visit, small, monkeypatch):
-    client = visit()
-    client.ask("set", settings=small)
-    client.ask("step", epochs=3)
-    client.ask("view")
-    losses = client.frames[-1]["loss"]
-    monkeypatch.setattr(sessions, "NETWORKS", 0)
-    client.ask("reset")
-    assert sessions.make_task.cache_info().currsize == 0
-    client.ask("step", epochs=3)
-    client.ask("view")
-    assert client.frames[-1]["loss"] == losses
 
 
 def test_ctrl_c_ends_without_a_traceback():

@@ -60,6 +60,7 @@ def test_all_that_is_given_arrives():
         ({"layers": [{}, {"activation": "softmax"}]}, "layers[1].activation"),
         ({"layers": [{"dropout": 0.95}]}, "layers[0].dropout"),
         ({"layers": [{"batch_norm": 1}]}, "layers[0].batch_norm"),
+        ({"layers": [{"batch_norm": True}] * 5}, "layers"),
         ({"layers": [{"name": "a"}]}, "layers[0].name"),
         ({"data": {"name": "moons"}}, "data.name"),
         ({"data": {"size": 1e9}}, "data.size"),

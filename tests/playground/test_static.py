@@ -38,7 +38,16 @@ def test_every_text_has_both_languages_and_the_same_values():
     assert len(WORDS) > 150
     assert len(WORDS) == len(re.findall(r'^  (?:\w+|"[^"]+"): \[', TEXTS, re.MULTILINE))
     for key, (english, spanish) in WORDS.items():
-        assert set(re.findall(r"\{\w+\}", english)) == set(re.findall(r"\{\w+\}", spanish)), key
+        assert set(re.findall(r"\{(\w+)", english)) == set(re.findall(r"\{(\w+)", spanish)), key
+
+
+def test_a_word_after_a_number_has_two_forms():
+    """ "1 points" is no English, and "1 puntos" no Spanish."""
+    loose = {"lesson_of", "time_back", "csv_large", "surface_said", "largest_weights", "many_said"}
+    for key, (english, spanish) in WORDS.items():
+        if key not in loose:
+            assert not re.search(r"\{(count|units|parameters|rows|columns|epochs)\} [a-z]+s\b", english), key
+            assert not re.search(r"\{(count|units|parameters|rows|columns|epochs)\} [a-zé]+s\b", spanish), key
 
 
 def test_every_text_is_used_and_every_used_text_is_there():
@@ -47,7 +56,14 @@ def test_every_text_is_used_and_every_used_text_is_there():
     named |= set(re.findall(r'\bword\(\s*"(\w+)"', code)) | set(re.findall(r'\b(?:word|label|hint): "(\w+)"', code))
     assert named <= set(WORDS)
     written = set(re.findall(r'"([\w ]+)"', code)) | named
-    begun = ("class:", "data_", "kind_", "panel_", "code_")  # the rest of their keys comes from the server or a table
+    begun = (
+        "class:",
+        "data_",
+        "kind_",
+        "panel_",
+        "code_",
+        "images_",
+    )  # the rest of their keys comes from the server or a table
     hints = {f"{name}_hint" for name in ("layer_column", "gradient", "dead", "saturated")}
     parts = {f"{part}_loss" for part in ("train", "test")} | {"train_mistakes", "test_mistakes"}
     assert not [key for key in WORDS if key not in written | hints | parts and not key.startswith(begun)]
@@ -55,5 +71,5 @@ def test_every_text_is_used_and_every_used_text_is_there():
 
 def test_spanish_texts_hold_no_english():
     for key, (english, spanish) in WORDS.items():
-        same = {"XOR", "BatchNorm", "Dropout", "drop {rate}", "L1", "L2"}
+        same = {"playground", "XOR", "BatchNorm", "Dropout", "drop {rate}", "L1", "L2"}
         assert spanish != english or english in same, key

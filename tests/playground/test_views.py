@@ -9,7 +9,8 @@ import pytest
 import fnn
 from fnn.playground.data import features
 from fnn.playground.lessons import LANGUAGES, LESSONS
-from fnn.playground.settings import RefusalError
+from fnn.playground.server import STATIC
+from fnn.playground.settings import RefusalError, Settings
 
 
 def cells(resolution, reach=6):
@@ -44,7 +45,7 @@ def test_a_frame_shows_the_network(page, small):
         for leaf, values in leaves.items():
             np.testing.assert_array_equal(frame.arrays[f"weights/{name}/{leaf}"], values)
     np.testing.assert_allclose(frame.real("feature/0")[0] * 6 / 6, cells(10)[:10, 0], atol=6 / 127)
-    x, y = page.journey.experiment.train
+    x, y, _ = page.journey.experiment.train
     np.testing.assert_array_equal(frame.arrays["points/train"], np.column_stack([x, y]))
     assert frame["history"][-1] == [2, frame["loss"]["train"], frame["loss"]["test"]]
     assert not any(name.startswith("points") for name in page.see().arrays)
@@ -99,7 +100,7 @@ def test_one_of_several_is_the_run_with_its_seed_and_rate(page, small):
         frame = type(page.see())(picture.encode())
         for i, value in enumerate(answer["values"]):
             key = jax.random.split(jax.random.key(int(value) if over == "seed" else 0))[1]
-            ts = fnn.init(experiment.task, key, experiment.train[0][:1])
+            ts = fnn.init(experiment.task, key, experiment.train.x[:1])
             ts = fnn.set_hyper(ts, learning_rate=0.03 if over == "seed" else value)
             ts, history = fnn.run(
                 experiment.task, ts, experiment.train, epochs=4, batch_size=10, validation_data=experiment.test
@@ -168,7 +169,7 @@ def test_a_table_is_trained_on(page):
         ("a\n1\n2\n3\n4", "2 to 33 columns"),
         ("a,b\n1,2", "4 to 5000 rows"),
         ("a,a\n1,2\n3,4\n5,6\n7,8", "different name"),
-        ('a,b\n"1,2\n3,4\n5,6\n7,8', "not a CSV file"),
+        ('a,b\n"1,2\n3,4\n5,6\n7,8', "not a row of a CSV file"),
         ("a,b\n1,2\n,4\n5,6\n7,8", "column 'a'"),
         ("a,y\n1,2\n3,\n5,6\n7,8", "column 'y'"),
         ("\x00\x01\x02,\x7f", "rows"),
@@ -293,3 +294,19 @@ def test_the_gradient_vanishes_through_sigmoids(page):
         first, *_, last = page.see()["layers"]
         ratios.append(first["gradient"] / last["gradient"])
     assert ratios[0] < 1e-2 < 0.1 < ratios[1]
+
+
+@pytest.mark.parametrize("data", ["circles", "xor", "gaussians"])
+def test_the_first_network_lives_with_relu(page, data):
+    """So that a second run with relu beside the first is no flat map."""
+    layers = [{"units": layer.units, "activation": "relu"} for layer in Settings().layers]
+    page.do("set", settings={"data": {"name": data}, "layers": layers})
+    page.do("step", epochs=100)
+    assert page.journey.measure().train < 0.1
+    assert not any(layer["dead"] for layer in page.see()["layers"])
+
+
+def test_the_page_begins_with_the_settings_of_the_server():
+    text = (STATIC / "settings.js").read_text(encoding="utf-8")
+    assert f"seed: {Settings().seed}," in text
+    assert f"batch_size: {Settings().batch_size}," in text

@@ -1,5 +1,6 @@
 /** Curves on a canvas, with axes and a legend that does not need colours. */
 import { sharp, theme } from "./maps.js";
+import { number } from "./words.js";
 
 /** @typedef {{points: [number, number][], color: string, dash?: number[], width?: number, name?: string}} Curve */
 
@@ -27,7 +28,7 @@ function tick(value) {
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size >= 10_000 || size < 0.001) return value.toExponential(0).replace("e+", "e");
-  return String(Number(value.toPrecision(2)));
+  return number(Number(value.toPrecision(2)));
 }
 
 /** Round steps between two numbers. @param {number} low @param {number} high @param {number} count */

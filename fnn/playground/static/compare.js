@@ -2,7 +2,7 @@
 import { app } from "./app.js";
 import { byId, element } from "./dom.js";
 import { runName } from "./output.js";
-import { word } from "./words.js";
+import { number, word } from "./words.js";
 
 /** @type {any} */
 let table;
@@ -131,7 +131,7 @@ function describe(settings) {
       [
         name,
         ...Object.entries(hypers).map(
-          ([key, value]) => `${key === "learning_rate" ? word(key).toLowerCase() : key} ${value}`,
+          ([key, value]) => `${key === "learning_rate" ? word(key).toLowerCase() : key} ${number(value)}`,
         ),
       ].join(", "),
     ],
@@ -139,7 +139,7 @@ function describe(settings) {
       "penalty",
       settings.penalty.kind === "none"
         ? word("none")
-        : `${settings.penalty.kind.toUpperCase()} ${settings.penalty.rate}`,
+        : `${settings.penalty.kind.toUpperCase()} ${number(settings.penalty.rate)}`,
     ],
     ["batch_size", String(settings.batch_size)],
     ["initializer", settings.initializer],

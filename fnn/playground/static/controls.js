@@ -1,7 +1,7 @@
 /** The bar on top: play, step and reset, the problem, the optimizer and its hyper-parameters, the penalty. */
 import { app } from "./app.js";
-import { byId, element, field, select } from "./dom.js";
-import { word } from "./words.js";
+import { byId, decimalField, element, field, select } from "./dom.js";
+import { number, word } from "./words.js";
 
 const RATES = ["0.00001", "0.0001", "0.001", "0.003", "0.01", "0.03", "0.1", "0.3", "1", "3", "10"];
 const PENALTY_RATES = ["0", "0.001", "0.003", "0.01", "0.03", "0.1", "0.3", "1", "3", "10"];
@@ -52,7 +52,9 @@ function fillFields() {
       }),
     { id: "optimizer" },
   );
-  parts.rate = numberField("learning_rate", RATES, (value) => setHyper("learning_rate", value));
+  parts.rate = decimalField({ id: "learning-rate", min: 0, max: 10 }, (value) => setHyper("learning_rate", value));
+  parts.rates = element("datalist", { id: "learning-rate-choices" });
+  parts.rate.input.setAttribute("list", parts.rates.id);
   parts.activation = select(
     [["", "mixed"], ...names(app.hello.activations)],
     (value) => {
@@ -91,16 +93,17 @@ function fillFields() {
   byId("fields").append(
     field("problem_type", parts.kind),
     field("optimizer", parts.optimizer, "net"),
-    field("learning_rate", parts.rate, "rate"),
+    field("learning_rate", parts.rate.input, "rate"),
     field("activation", parts.activation, "net"),
     field("penalty", parts.penalty, "net"),
     field("penalty_rate", parts.penaltyRate, "net"),
     more,
+    parts.rates,
   );
 }
 
 function fillMore() {
-  const number = (
+  const wholeNumber = (
     /** @type {string} */ id,
     /** @type {Object<string, any>} */ attributes,
     /** @type {(value: number) => void} */ changed,
@@ -112,12 +115,7 @@ function fillMore() {
       ...attributes,
       on: { change: (/** @type {any} */ event) => valid(event.target) && changed(Number(event.target.value)) },
     });
-  parts.batch = number("batch-size", { min: 1, max: app.hello.limits.batch_size[1], step: 1 }, (value) =>
-    app.change((settings) => {
-      settings.batch_size = value;
-    }),
-  );
-  parts.seed = number("seed", { min: 0, max: 2 ** 31 - 1, step: 1 }, (value) =>
+  parts.seed = wholeNumber("seed", { min: 0, max: 2 ** 31 - 1, step: 1 }, (value) =>
     app.change((settings) => {
       settings.seed = value;
     }),
@@ -144,7 +142,6 @@ function fillMore() {
   parts.hypers = element("div", { className: "hypers", id: "hypers" });
   const seedButton = element("button", { id: "new-seed", word: "new_seed", on: { click: () => newSeed() } });
   byId("more").append(
-    field("batch_size", parts.batch, "net"),
     field("initializer", parts.initializer, "net"),
     field("seed", parts.seed),
     seedButton,
@@ -163,28 +160,6 @@ function toggleMore(button) {
 /** @param {HTMLInputElement} input */
 function valid(input) {
   return input.reportValidity();
-}
-
-/**
- * A number that may be typed or taken from a list.
- * @param {string} id
- * @param {string[]} choices
- * @param {(value: number) => void} changed
- */
-function numberField(id, choices, changed) {
-  const list = element("datalist", { id: `${id}-choices` }, ...choices.map((value) => element("option", { value })));
-  const input = element("input", {
-    type: "number",
-    id: id.replace("_", "-"),
-    min: 0,
-    max: 10,
-    step: "any",
-    required: true,
-    on: { change: () => valid(input) && changed(Number(input.value)) },
-  });
-  input.setAttribute("list", list.id);
-  document.body.append(list);
-  return input;
 }
 
 /** @param {string} name @param {number} value */
@@ -228,23 +203,13 @@ function showHypers({ optimizer }) {
     shownHypers = optimizer.name;
     parts.hypers.replaceChildren(...names.map((name) => hyperField(name, ranges[name])));
   }
-  for (const name of names) {
-    const input = byId(`hyper-${name}`);
-    if (document.activeElement !== input) input.value = String(optimizer[name] ?? hyper[name]);
-  }
+  for (const name of names) parts[`hyper-${name}`].set(optimizer[name] ?? hyper[name]);
 }
 
 /** @param {string} name @param {[number, number]} range */
 function hyperField(name, [min, max]) {
-  const input = element("input", {
-    type: "number",
-    id: `hyper-${name}`,
-    step: "any",
-    required: true,
-    min,
-    max,
-    on: { change: () => valid(input) && setHyper(name, Number(input.value)) },
-  });
+  const { input, set } = decimalField({ id: `hyper-${name}`, min, max }, (value) => setHyper(name, value));
+  parts[`hyper-${name}`] = { set };
   return element("label", { className: "field" }, element("span", { className: "code", textContent: name }), input);
 }
 
@@ -255,7 +220,8 @@ function show() {
   parts.kind.value = settings.kind;
   parts.optimizer.value = settings.optimizer.name;
   const usual = app.hello.optimizers[settings.optimizer.name].hyper.learning_rate;
-  if (document.activeElement !== parts.rate) parts.rate.value = String(settings.optimizer.learning_rate ?? usual);
+  parts.rate.set(settings.optimizer.learning_rate ?? usual);
+  parts.rates.replaceChildren(...RATES.map((value) => element("option", { value: number(value) })));
   const activations = new Set(settings.layers.map((layer) => layer.activation));
   parts.activation.value = activations.size === 1 ? [...activations][0] : "";
   parts.activation.disabled = !settings.layers.length;
@@ -264,9 +230,9 @@ function show() {
   if (!PENALTY_RATES.includes(rate) && ![...parts.penaltyRate.options].some((one) => one.value === rate)) {
     parts.penaltyRate.append(element("option", { value: rate, textContent: rate }));
   }
+  for (const option of parts.penaltyRate.options) option.textContent = number(option.value);
   parts.penaltyRate.value = rate;
   parts.penaltyRate.disabled = settings.penalty.kind === "none";
-  if (document.activeElement !== parts.batch) parts.batch.value = String(settings.batch_size);
   if (document.activeElement !== parts.seed) parts.seed.value = String(settings.seed);
   parts.initializer.value = settings.initializer;
   showHypers(settings);

@@ -1,11 +1,12 @@
 /** The left column: which data, how many, how noisy; a file of one's own, or points drawn by hand. */
 import { app } from "./app.js";
 import { newSeed } from "./controls.js";
-import { byId, element, slider } from "./dom.js";
+import { byId, element, field, select, slider } from "./dom.js";
+import { IMAGES, isImage } from "./inputs.js";
 import { drawSymbol, sharp, colorAt, theme } from "./maps.js";
 import { newLayer } from "./settings.js";
 import { buildBrushes, showBrushes, startPoints } from "./points.js";
-import { word } from "./words.js";
+import { percent, word } from "./words.js";
 
 /** Rough pictures of the data sets: x1, x2 and target between -1 and 1, all within the unit square around 0. */
 const SAMPLES = {
@@ -38,6 +39,8 @@ const SAMPLES = {
   },
 };
 const OWN = ["points", "csv", "digits"];
+/** Rows of the data sets of images, at most, in steps of the slider. @type {Object<string, number>} */
+const IMAGE_ROWS = { mnist: 5000, digits: 1750 };
 
 /** @param {number} i @param {number} r @param {number} y */
 const ring = (i, r, y) => [r * Math.cos(2.4 * i), r * Math.sin(2.4 * i), y];
@@ -51,7 +54,6 @@ export function setUpData() {
   const panel = byId("data-panel");
   const group = element("div", { className: "thumbs", role: "group", label: "data_sets" });
   for (const name of [...Object.keys(SAMPLES), ...OWN]) group.append(thumb(name));
-  const percent = (/** @type {number} */ value) => `${Math.round(100 * value)} %`;
   parts.train = slider(
     { name: "train_ratio", min: 0.1, max: 0.9, step: 0.1, id: "train-ratio", shown: percent },
     (value) =>
@@ -69,6 +71,30 @@ export function setUpData() {
       settings.data.size = value;
     }),
   );
+  parts.batch = element("input", {
+    type: "number",
+    id: "batch-size",
+    min: 1,
+    max: app.hello.limits.batch_size[1],
+    step: 1,
+    required: true,
+    on: {
+      change: () => {
+        if (!parts.batch.reportValidity()) return;
+        app.change((settings) => {
+          settings.batch_size = Number(parts.batch.value);
+        });
+      },
+    },
+  });
+  parts.images = select(
+    IMAGES.map((name) => [name, `images_${name}`]),
+    (name) => chooseImages(name),
+    { id: "image-size" },
+  );
+  parts.images.options[0].disabled = !app.hello.mnist;
+  parts.imageField = field("image_size", parts.images);
+  parts.absent = element("p", { className: "note", id: "mnist-absent", word: "mnist_absent" });
   const file = element("input", {
     type: "file",
     id: "csv-file",
@@ -93,9 +119,12 @@ export function setUpData() {
     group,
     parts.csv,
     parts.brushes,
+    parts.imageField,
+    parts.absent,
     parts.train.node,
     parts.noise.node,
     parts.size.node,
+    field("batch_size", parts.batch, "net"),
     element("button", { id: "regenerate", word: "regenerate", on: { click: () => newSeed() } }),
   );
   setUpDrop();
@@ -124,7 +153,7 @@ export function choose(name) {
   }
   if (name === "points") {
     // Points are drawn on the map of the usual square, which digits and files lack.
-    if (["digits", "csv"].includes(app.settings.data.name)) {
+    if (isImage() || app.settings.data.name === "csv") {
       app.change((settings) => {
         settings.data = { name: "circles", size: 500, noise: 0, train: settings.data.train ?? 0.5 };
       });
@@ -134,25 +163,43 @@ export function choose(name) {
     return;
   }
   parts.asked = "";
+  if (name === "digits") {
+    chooseImages(app.hello.mnist ? "mnist" : "digits");
+    return;
+  }
+  const images = isImage();
   app.change((settings) => {
     const { size = 500, noise = 0, train = 0.5 } = settings.data;
-    settings.data = { name, size, noise, train };
-    if (name !== "digits") return;
-    Object.assign(settings, { kind: "network", layers: [newLayer(16, "relu")], optimizer: { name: "adam" } });
+    settings.data = images ? { name, size: 500, noise: 0, train: 0.5 } : { name, size, noise, train };
+  });
+}
+
+/** Train a network for digits on images of one size. @param {string} name */
+function chooseImages(name) {
+  app.change((settings) => {
+    settings.data = { name, size: IMAGE_ROWS[name], noise: 0, train: 0.8 };
+    const optimizer = { name: "adam", learning_rate: 0.003 };
+    Object.assign(settings, { kind: "network", layers: [newLayer(32, "relu")], optimizer, batch_size: 32 });
   });
 }
 
 function show() {
   const { data } = app.settings;
   if (app.run?.built && data.name === parts.asked) parts.asked = "";
-  const shown = parts.asked || data.name;
+  const shown = parts.asked || (isImage() ? "digits" : data.name);
   for (const name of [...Object.keys(SAMPLES), ...OWN])
     byId(`data-${name}`).setAttribute("aria-pressed", String(name === shown));
   parts.csv.hidden = shown !== "csv";
   showBrushes(shown === "points");
   const made = !OWN.includes(shown);
   parts.noise.node.hidden = !made;
-  parts.size.node.hidden = !made;
+  const images = shown === "digits";
+  parts.size.node.hidden = !made && !images;
+  parts.size.input.max = images ? IMAGE_ROWS[data.name] ?? 50 : app.hello.limits.size[1];
+  parts.imageField.hidden = !images;
+  parts.absent.hidden = !images || app.hello.mnist;
+  parts.images.value = data.name;
+  if (document.activeElement !== parts.batch) parts.batch.value = String(app.settings.batch_size);
   parts.train.set(data.train ?? 0.5);
   parts.noise.set(data.noise ?? 0);
   parts.size.set(data.size ?? 500);

@@ -1,22 +1,27 @@
 /** A digit drawn by hand, and what the network takes it for. */
 import { app } from "./app.js";
 import { byId, element } from "./dom.js";
-import { colorAt, drawMap, sharp, theme } from "./maps.js";
-import { word } from "./words.js";
+import { isImage } from "./inputs.js";
+import { drawMap, sharp, theme } from "./maps.js";
+import { percent, word } from "./words.js";
 
-/** Dots of the pen for each pixel of the network's image, across and down. */
-const DOTS = 4;
-/** Half the width of the pen, in dots. */
-const PEN = 2.8;
+/** Width of the pen on the field, and the step of a key, as shares of the field. */
+const PEN = 0.07;
+const STEP = 0.1;
+/** Places closer than this say no more about a line. */
+const NEAR = 0.012;
 
-let side = 8;
-/** 1 where the pen was. */
-let ink = new Uint8Array((DOTS * side) ** 2);
-let cursor = [4, 4];
-/** @type {[number, number]|null} the last place of the pen while it is down */
-let last = null;
+/** @type {[number, number][][]} lines of the pen: places across and down, from 0 to 1 */
+let strokes = [];
+/** @type {[number, number]} where the keys have moved the pen */
+let cursor = [0.5, 0.5];
+let down = false;
+/** Whether a line is drawn by keys, which then goes on with the next place. */
+let byKeys = false;
 let asking = false;
 let changed = false;
+/** @type {number[][]|null} what the network gets: the drawing as one of the images it learned from */
+let image = null;
 
 export function setUpDigits() {
   const canvas = element("canvas", {
@@ -28,14 +33,16 @@ export function setUpDigits() {
     on: {
       pointerdown: (/** @type {PointerEvent} */ event) => {
         canvas.setPointerCapture(event.pointerId);
-        last = null;
-        stroke(event);
+        down = true;
+        byKeys = false;
+        strokes.push([]);
+        press(placeOf(event));
       },
       pointermove: (/** @type {PointerEvent} */ event) => {
-        if (last) stroke(event);
+        if (down) press(placeOf(event));
       },
       pointerup: () => {
-        last = null;
+        down = false;
       },
       keydown: keyed,
       focus: draw,
@@ -66,86 +73,57 @@ export function setUpDigits() {
 }
 
 function show() {
-  const on = app.settings.data.name === "digits" && app.settings.kind === "network";
+  const on = isImage() && app.settings.kind === "network";
   byId("digit-panel").hidden = !on;
   byId("main").classList.toggle("image", on);
   if (!on) return;
-  const count = app.run.built?.inputs?.length ?? 64;
-  if (count !== side ** 2) {
-    side = Math.round(Math.sqrt(count));
-    clear();
-  }
   draw();
   ask();
 }
 
 function clear() {
-  ink = new Uint8Array((DOTS * side) ** 2);
+  strokes = [];
+  byKeys = false;
   draw();
   ask();
 }
 
-/** Draw from the last place of the pen to this one. @param {PointerEvent} event */
-function stroke(event) {
+/** @param {PointerEvent} event @returns {[number, number]} */
+function placeOf(event) {
   const box = byId("digit-pad").getBoundingClientRect();
-  const size = DOTS * side;
-  /** @type {[number, number]} */
-  const place = [((event.clientX - box.left) / box.width) * size, ((event.clientY - box.top) / box.height) * size];
-  const from = last ?? place;
-  const steps = Math.ceil(Math.hypot(place[0] - from[0], place[1] - from[1])) + 1;
-  for (let step = 1; step <= steps; step++) {
-    press(from[0] + ((place[0] - from[0]) * step) / steps, from[1] + ((place[1] - from[1]) * step) / steps);
+  return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+}
+
+/** Draw on to a place. @param {[number, number]} place */
+function press(place) {
+  const inside = /** @type {[number, number]} */ (place.map((one) => Math.round(1000 * Math.min(1, Math.max(0, one))) / 1000));
+  const line = strokes[strokes.length - 1];
+  const last = line[line.length - 1];
+  if (last && Math.hypot(inside[0] - last[0], inside[1] - last[1]) < NEAR) return;
+  const { strokes: lines, stroke: places } = app.hello.limits;
+  if (strokes.length > lines[1] || strokes.flat().length >= places[1]) {
+    if (!line.length) strokes.pop();
+    return;
   }
-  last = place;
+  line.push(inside);
   draw();
   ask();
 }
 
-/** @param {number} x @param {number} y in dots */
-function press(x, y) {
-  const size = DOTS * side;
-  for (let row = Math.max(0, Math.floor(y - PEN)); row < Math.min(size, y + PEN); row++) {
-    for (let column = Math.max(0, Math.floor(x - PEN)); column < Math.min(size, x + PEN); column++) {
-      if (Math.hypot(row + 0.5 - y, column + 0.5 - x) <= PEN) ink[row * size + column] = 1;
-    }
-  }
-}
-
-/** The drawing as the data's images were made: cut out, made as large as the field, and counted by pixels. */
-function image() {
-  const size = DOTS * side;
-  const rows = [];
-  const columns = [];
-  for (let dot = 0; dot < ink.length; dot++) {
-    if (!ink[dot]) continue;
-    rows.push(Math.floor(dot / size));
-    columns.push(dot % size);
-  }
-  const pixels = new Float32Array(side * side);
-  if (!rows.length) return pixels;
-  const [top, bottom, left, right] = [
-    Math.min(...rows),
-    Math.max(...rows) + 1,
-    Math.min(...columns),
-    Math.max(...columns) + 1,
-  ];
-  const scale = Math.max(bottom - top, right - left) / size;
-  for (let dot = 0; dot < size * size; dot++) {
-    const row = Math.floor((top + bottom) / 2 + (Math.floor(dot / size) + 0.5 - size / 2) * scale);
-    const column = Math.floor((left + right) / 2 + ((dot % size) + 0.5 - size / 2) * scale);
-    if (row < 0 || column < 0 || row >= size || column >= size || !ink[row * size + column]) continue;
-    pixels[Math.floor(dot / size / DOTS) * side + Math.floor((dot % size) / DOTS)] += 1 / DOTS ** 2;
-  }
-  return pixels;
-}
-
-/** @param {KeyboardEvent} event */
+/** Arrow keys move, space draws on to where they moved. @param {KeyboardEvent} event */
 function keyed(event) {
   const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-  if (move) cursor = cursor.map((value, index) => Math.max(0, Math.min(side - 1, value + move[index])));
-  else if (event.key === " " || event.key === "Enter") {
-    press((cursor[0] + 0.5) * DOTS, (cursor[1] + 0.5) * DOTS);
-    ask();
+  if (move) {
+    cursor = /** @type {[number, number]} */ (
+      cursor.map((one, index) => Math.max(0.1, Math.min(0.9, Math.round(10 * (one + STEP * move[index])) / 10)))
+    );
+  } else if (event.key === " " || event.key === "Enter") {
+    const line = strokes[strokes.length - 1];
+    const last = line?.[line.length - 1];
+    // A line that was interrupted by more than one step ends.
+    if (!byKeys || !last || Math.hypot(cursor[0] - last[0], cursor[1] - last[1]) > 1.5 * STEP) strokes.push([]);
+    byKeys = true;
+    press(cursor);
   } else return;
   event.preventDefault();
   event.stopPropagation();
@@ -156,29 +134,20 @@ function draw() {
   const canvas = byId("digit-pad");
   if (byId("digit-panel").hidden) return;
   const { context, width } = sharp(canvas);
-  const size = width / side;
-  const dots = DOTS * side;
-  context.fillStyle = theme() === "dark" ? "#000" : "#fff";
+  const dark = theme() === "dark";
+  context.fillStyle = dark ? "#000" : "#fff";
   context.fillRect(0, 0, width, width);
-  context.fillStyle = theme() === "dark" ? "#fff" : "#000";
-  for (let dot = 0; dot < ink.length; dot++) {
-    if (!ink[dot]) continue;
-    context.fillRect(
-      ((dot % dots) * width) / dots,
-      (Math.floor(dot / dots) * width) / dots,
-      Math.ceil(width / dots),
-      Math.ceil(width / dots),
-    );
+  context.strokeStyle = dark ? "#fff" : "#000";
+  Object.assign(context, { lineWidth: PEN * width, lineCap: "round", lineJoin: "round" });
+  for (const line of strokes) {
+    context.beginPath();
+    for (const [x, y] of [...line, line[line.length - 1]]) context.lineTo(x * width, y * width);
+    context.stroke();
   }
-  drawMap(
-    byId("digit-seen"),
-    { shape: [side, side], values: Uint8Array.from(image(), (level) => 255 * level) },
-    "sequential",
-  );
-  if (document.activeElement !== canvas) return;
+  if (document.activeElement !== canvas || down) return;
   context.strokeStyle = "#e88010";
   context.lineWidth = 2;
-  context.strokeRect(cursor[0] * size + 1, cursor[1] * size + 1, size - 2, size - 2);
+  context.strokeRect((cursor[0] - STEP / 2) * width, (cursor[1] - STEP / 2) * width, STEP * width, STEP * width);
 }
 
 /** Ask for the classes' probabilities, one question at a time. */
@@ -188,14 +157,19 @@ async function ask() {
   asking = true;
   while (changed) {
     changed = false;
-    if (!app.run.frame || !ink.includes(1)) {
-      showBars([]);
-      continue;
-    }
-    const answer = await app.run.ask("predict", { x: Array.from(image()) });
-    showBars(answer?.probabilities ?? []);
+    const answer = app.run.frame && strokes.length ? await app.run.ask("predict", { strokes }) : null;
+    image = strokes.length ? (answer?.image ?? image) : null;
+    showImage();
+    showBars(strokes.length ? (answer?.probabilities ?? []) : []);
   }
   asking = false;
+}
+
+function showImage() {
+  const side = Math.round(Math.sqrt(app.run.built?.inputs?.length ?? 64));
+  const levels = image?.flat() ?? new Array(side * side).fill(0);
+  const shape = image ? [image.length, image.length] : [side, side];
+  drawMap(byId("digit-seen"), { shape, values: Uint8Array.from(levels, (level) => 255 * level) }, "sequential");
 }
 
 /** @param {number[]} probabilities */
@@ -206,18 +180,16 @@ function showBars(probabilities) {
   while (box.children.length < names.length) {
     box.append(element("li", {}, element("b", {}), element("span", { className: "bar" }), element("output", {})));
   }
-  const best = probabilities.indexOf(Math.max(...probabilities));
+  const best = probabilities.length ? probabilities.indexOf(Math.max(...probabilities)) : -1;
   names.forEach((/** @type {any} */ name, /** @type {number} */ index) => {
     const item = /** @type {HTMLElement} */ (box.children[index]);
     const [label, bar, number] = /** @type {any} */ (item.children);
     const value = probabilities[index] ?? 0;
     label.textContent = String(name);
     bar.style.setProperty("--part", String(value));
-    number.textContent = probabilities.length ? `${Math.round(100 * value)} %` : "";
+    number.textContent = probabilities.length ? percent(value) : "";
     item.classList.toggle("best", index === best);
-    const tile = byId(`unit-${app.settings.layers.length}-${index}`);
-    if (tile) tile.style.background = probabilities.length ? colorAt("sequential", value) : "";
+    byId(`unit-${app.settings.layers.length}-${index}`)?.classList.toggle("best", index === best);
   });
-  byId("digit-answer").textContent =
-    best >= 0 && probabilities.length ? word("digit_answer", { name: names[best] }) : "";
+  byId("digit-answer").textContent = best >= 0 ? word("digit_answer", { name: names[best] }) : "";
 }

@@ -1,5 +1,5 @@
 /** Small helpers for building the page. */
-import { word } from "./words.js";
+import { number, word } from "./words.js";
 
 /**
  * A new element. `word`, `label` and `hint` name texts of words.js, which follow the language; `on` holds listeners.
@@ -57,11 +57,47 @@ export function field(name, control, kind = "") {
 }
 
 /**
+ * A field for a number with decimals, written with the mark of the language; a dot and a comma are both read.
+ * @param {{id?: string, min?: number, max?: number, label?: string}} attributes
+ * @param {(value: number) => void} changed
+ */
+export function decimalField({ min = -1e6, max = 1e6, ...attributes }, changed) {
+  const read = () => {
+    const text = input.value.trim().replace("−", "-").replace(",", ".");
+    const value = text ? Number(text) : NaN;
+    const fits = value >= min && value <= max;
+    input.setCustomValidity(fits ? "" : word("number_wanted", { low: min, high: max }));
+    return fits ? value : NaN;
+  };
+  const input = element("input", {
+    type: "text",
+    inputMode: "decimal",
+    autocomplete: "off",
+    className: "decimal",
+    ...attributes,
+    on: {
+      input: () => input.setCustomValidity(""),
+      change: () => {
+        const value = read();
+        if (!input.reportValidity()) return;
+        set(value, true);
+        changed(value);
+      },
+    },
+  });
+  /** Show a value, unless the reader is typing. @param {number|string} value @param {boolean} [always] */
+  function set(value, always = false) {
+    if (always || document.activeElement !== input) input.value = number(value);
+  }
+  return { input, set };
+}
+
+/**
  * A slider with its value beside it.
  * @param {{name: string, min: number, max: number, step: number, id: string, shown?: (value: number) => string}} range
  * @param {(value: number) => void} changed called while the slider moves
  */
-export function slider({ name, min, max, step, id, shown = String }, changed) {
+export function slider({ name, min, max, step, id, shown = number }, changed) {
   const output = element("output", { htmlFor: id });
   const input = element("input", {
     type: "range",

@@ -7,7 +7,9 @@ const GAP = 7;
 const TALLEST = 16;
 /** Height of the controls of a layer above its units. */
 export const HEAD = 104;
+/** Between columns: with room for the controls of a layer, and at least. */
 const PITCH = 118;
+const LEAST_PITCH = 78;
 export const PIXELS = 112;
 
 /**
@@ -15,23 +17,23 @@ export const PIXELS = 112;
  * @param {number} inputs units of the input, or pixels of an image
  * @param {boolean} image whether the inputs are the pixels of a square image
  * @param {number[]} hidden @param {number} outputs @param {number} width of the stage's container
- * @returns {{columns: Column[], width: number, height: number}}
+ * @returns {{columns: Column[], width: number, height: number, tight: boolean}}
  */
 export function layout(inputs, image, hidden, outputs, width) {
   const counts = [inputs, ...hidden, outputs];
-  const needed = 150 + PITCH * hidden.length + 112;
-  const all = Math.max(width, needed);
   const first = image ? 12 + PIXELS / 2 : 86;
+  const all = Math.max(width, first + LEAST_PITCH * (hidden.length + 1) + 56);
   const last = all - 56;
+  const pitch = (last - first) / (counts.length - 1);
   const tallest = Math.max(...counts.map((count, index) => (image && index === 0 ? 0 : Math.min(count, TALLEST))));
   const room = Math.max(330, Math.min(420, tallest * 47));
   const columns = counts.map((count, index) => {
-    const x = first + ((last - first) * index) / (counts.length - 1);
+    const x = first + pitch * index;
     const kind = index === 0 ? (image ? "pixels" : "inputs") : index === counts.length - 1 ? "output" : "hidden";
-    const places = kind === "pixels" ? pixels(count, x, room) : units(count, x, room);
+    const places = kind === "pixels" ? pixels(count, x, room) : units(count, x, room, pitch);
     return { kind: /** @type {Column["kind"]} */ (kind), count, places, x };
   });
-  return { columns, width: all, height: HEAD + room + 12 };
+  return { columns, width: all, height: HEAD + room + 12, tight: pitch < PITCH };
 }
 
 /**
@@ -39,15 +41,17 @@ export function layout(inputs, image, hidden, outputs, width) {
  * @param {number} count
  * @param {number} x
  * @param {number} room
+ * @param {number} pitch
  */
-function units(count, x, room) {
+function units(count, x, room, pitch) {
   const rows = Math.min(count, TALLEST);
   const wide = Math.ceil(count / TALLEST);
-  const size = Math.max(13, Math.min(wide > 1 ? 18 : 40, room / rows - GAP));
-  const pitch = wide > 1 ? size + 3 : Math.min(room / rows, size + 16);
+  const widest = wide > 1 ? Math.min(18, (pitch - 22) / wide - 3) : 40;
+  const size = Math.max(11, Math.min(widest, room / rows - GAP));
+  const down = wide > 1 ? size + 3 : Math.min(room / rows, size + 16);
   return Array.from({ length: count }, (_, index) => ({
     x: x + (Math.floor(index / rows) - (wide - 1) / 2) * (size + 3),
-    y: HEAD + pitch * ((index % rows) + 0.5),
+    y: HEAD + down * ((index % rows) + 0.5),
     size,
   }));
 }

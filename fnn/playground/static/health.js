@@ -3,7 +3,7 @@ import { app } from "./app.js";
 import { curveStyle, drawCurves } from "./charts.js";
 import { byId, element } from "./dom.js";
 import { isOpen } from "./panels.js";
-import { word } from "./words.js";
+import { number, percent, word } from "./words.js";
 
 /** @type {any} */
 let rows;
@@ -76,12 +76,12 @@ function showRow(row, layer, index, last) {
   head.children[1].textContent = last ? word("output") : word("layer", { layer: index + 1 });
   // From a millionth to one, in powers of ten.
   const place = layer.gradient > 0 ? 1 + Math.log10(layer.gradient) / 6 : 0;
-  showCell(gradient, place, layer.gradient == null ? "–" : layer.gradient.toExponential(1).replace("-", "−"));
+  showCell(gradient, place, layer.gradient == null ? "–" : number(layer.gradient.toExponential(1).replace("-", "−")));
   for (const [cell, value] of [
     [dead, layer.dead],
     [saturated, layer.saturated],
   ]) {
-    showCell(cell, value ?? 0, value == null ? "–" : `${Math.round(100 * value)} %`);
+    showCell(cell, value ?? 0, value == null ? "–" : percent(value));
   }
 }
 

@@ -10,11 +10,36 @@ export function share(frame, unit) {
   return { shape: output.shape, values: output.values.map((best, i) => (best === unit ? confidence.values[i] : 0)) };
 }
 
-/** The weights of a unit that sees an image, as an image. @param {FrameArray} kernel @param {number} unit */
-export function receptive(kernel, unit) {
-  const [count, units] = kernel.shape;
+/**
+ * The weights from the pixels to the units of each layer: those of the first layer, and further on the products of
+ * weights along all paths, added up, which is what linear units would see.
+ * @param {FrameArray[]} kernels by layer
+ */
+export function paths(kernels) {
+  /** @type {{shape: number[], values: ArrayLike<number>}[]} */
+  const found = kernels.slice(0, 1);
+  for (const kernel of kernels.slice(1)) found.push(times(found[found.length - 1], kernel));
+  return found;
+}
+
+/** @param {{shape: number[], values: ArrayLike<number>}} a @param {FrameArray} b a matrix too */
+function times(a, b) {
+  const [rows, inner] = a.shape;
+  const columns = b.shape[1];
+  const values = new Float32Array(rows * columns);
+  for (let i = 0; i < rows; i++) {
+    for (let k = 0; k < inner; k++) {
+      const factor = a.values[i * inner + k];
+      for (let j = 0; j < columns; j++) values[i * columns + j] += factor * b.values[k * columns + j];
+    }
+  }
+  return { shape: [rows, columns], values };
+}
+
+/** A unit's column of such weights as an image. @param {{shape: number[], values: ArrayLike<number>}} weights @param {number} unit */
+export function receptive({ shape: [count, units], values: all }, unit) {
   const side = Math.round(Math.sqrt(count));
-  const values = Float32Array.from({ length: count }, (_, i) => kernel.values[i * units + unit]);
+  const values = Float32Array.from({ length: count }, (_, i) => all[i * units + unit]);
   const largest = Math.max(1e-6, ...values.map(Math.abs));
   return { shape: [side, side], values: toBytes(values, -largest, largest) };
 }

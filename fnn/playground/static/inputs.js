@@ -5,10 +5,13 @@ import { FEATURES, featureMap, featureName } from "./features.js";
 import { drawMap } from "./maps.js";
 import { word } from "./words.js";
 
+/** Data sets of images of digits, from the largest. */
+export const IMAGES = ["mnist", "digits"];
+
 /** The names of the inputs of the active run. @returns {string[]} */
 export const inputs = () => app.run.built?.inputs ?? app.settings.features;
-export const isImage = () => app.settings.data.name === "digits";
-export const onPlane = () => !["digits", "csv"].includes(app.settings.data.name);
+export const isImage = () => IMAGES.includes(app.settings.data.name);
+export const onPlane = () => !isImage() && app.settings.data.name !== "csv";
 
 /**
  * The column of inputs; returns the canvases of those whose maps come from the server.

@@ -1,11 +1,12 @@
 /** Cards for a weight and for a unit, where their numbers can be read and changed. */
 import { app } from "./app.js";
-import { element } from "./dom.js";
+import { decimalField, element } from "./dom.js";
 import { FEATURES, featureName } from "./features.js";
 import { drawMap } from "./maps.js";
-import { receptive } from "./images.js";
+import { paths, receptive } from "./images.js";
+import { isImage } from "./inputs.js";
 import { weightArrays } from "./network.js";
-import { word } from "./words.js";
+import { number, word } from "./words.js";
 
 /** @type {{card: HTMLElement, opener: HTMLElement|null, draw: () => void}|null} */
 let open = null;
@@ -36,14 +37,14 @@ export function close(back = true) {
 export function short(value) {
   if (!Number.isFinite(value)) return String(value);
   const size = Math.abs(value);
-  if (size !== 0 && (size < 0.001 || size >= 100_000)) return value.toExponential(2).replace("-", "−");
-  return value.toFixed(size < 10 ? 3 : 1).replace("-", "−");
+  if (size !== 0 && (size < 0.001 || size >= 100_000)) return number(value.toExponential(2).replace("-", "−"));
+  return number(value.toFixed(size < 10 ? 3 : 1).replace("-", "−"));
 }
 
 /** The name of the unit from which a weight comes. @param {number} gap @param {number} from */
 function sourceName(gap, from) {
   if (gap > 0) return word("unit_label", { layer: gap, unit: from + 1 });
-  if (app.settings.data.name === "digits") return word("pixel", { number: from + 1 });
+  if (isImage()) return word("pixel", { number: from + 1 });
   return featureName((app.run.built?.inputs ?? FEATURES)[from]);
 }
 
@@ -77,24 +78,9 @@ function change(gap, leaf, index, value) {
  * @param {string} name @param {() => number} read @param {(value: number) => void} write
  */
 function row(name, read, write) {
-  const input = element("input", {
-    type: "number",
-    step: 0.1,
-    required: true,
-    on: {
-      change: () => {
-        if (input.reportValidity()) write(Number(input.value));
-      },
-    },
-  });
-  const node = element("label", { className: "row" }, element("span", { textContent: name }), input);
-  return {
-    node,
-    input,
-    draw() {
-      if (document.activeElement !== input) input.value = read().toFixed(4);
-    },
-  };
+  const field = decimalField({}, write);
+  const node = element("label", { className: "row" }, element("span", { textContent: name }), field.input);
+  return { node, set: field.set, draw: () => field.set(read().toFixed(4)) };
 }
 
 /**
@@ -136,7 +122,7 @@ export function openWeight(gap, index, event) {
     slider.value = String(value);
     change(gap, "kernel", index, value);
   };
-  const number = row(word("weight"), read, write);
+  const typed = row(word("weight"), read, write);
   const slider = element("input", {
     type: "range",
     min: -3,
@@ -145,14 +131,14 @@ export function openWeight(gap, index, event) {
     label: "weight",
     on: {
       input: () => {
-        number.input.value = slider.value;
+        typed.set(slider.value, true);
         write(Number(slider.value));
       },
     },
   });
   const title = `${sourceName(gap, index[0])} → ${targetName(gap, index[1])}`;
-  show(title, event, null, [number.node, slider], () => {
-    number.draw();
+  show(title, event, null, [typed.node, slider], () => {
+    typed.draw();
     if (document.activeElement !== slider) slider.value = String(read());
   });
 }
@@ -204,7 +190,7 @@ export function openUnit(layer, unit, output, opener) {
     rows.forEach((one) => one.draw());
     const map = app.run.frame?.arrays[`unit/${layer}/${unit}`] ?? (output ? app.run.frame?.arrays.output : undefined);
     if (map) drawMap(canvas, map);
-    else if (app.settings.data.name === "digits" && layer === 0) drawMap(canvas, receptive(kernel(), unit));
+    else if (isImage()) drawMap(canvas, receptive(paths(weightArrays(/** @type {any} */ (app.run.frame)))[layer], unit));
     else canvas.hidden = true;
   });
 }

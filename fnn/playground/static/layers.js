@@ -74,7 +74,7 @@ function showCounter(layers) {
     ),
     element("span", {
       id: "layers-number",
-      textContent: word(layers.length === 1 ? "one_hidden_layer" : "hidden_layers", { count: layers.length }),
+      textContent: word("hidden_layers", { count: layers.length }),
     }),
     signButton("add-layer", "+", "add_layer", {}, layers.length >= most("layers"), () =>
       changeFrom("add-layer", (settings) => {
@@ -160,6 +160,8 @@ function details(layer, index) {
     }),
   );
   norm.input.checked = layer.batch_norm;
+  norm.input.disabled =
+    !layer.batch_norm && app.settings.layers.filter((one) => one.batch_norm).length >= most("batch_norms");
   const units = element("input", {
     type: "number",
     id: `number-${index}`,

@@ -27,7 +27,7 @@ function showProblem(error) {
   const closed = error.message === "closed";
   const text = closed ? word("connection_lost") : language() === "es" && error.es ? error.es : error.message;
   box.replaceChildren(
-    element("span", { textContent: error.where ? `${error.where}: ${text}` : text }),
+    element("span", {}, error.where ? element("code", { textContent: error.where }) : null, error.where ? `: ${text}` : text),
     closed
       ? element("button", { id: "reload", word: "reload", on: { click: () => location.reload() } })
       : element("button", {

@@ -7,14 +7,14 @@ import { buildInputs, inputs, isImage, onPlane, position } from "./inputs.js";
 import { openUnit, openWeight, weightText } from "./inspect.js";
 import { setUpLayers, showLayerControls } from "./layers.js";
 import { Gap, MOST } from "./lines.js";
-import { receptive, share, strengths } from "./images.js";
+import { paths, receptive, share, strengths } from "./images.js";
 import { colorAt, drawMap } from "./maps.js";
 import { word } from "./words.js";
 
 /** @typedef {import("./socket.js").Frame} Frame */
 
-/** @type {{columns: import("./geometry.js").Column[], width: number, height: number}} */
-let places = { columns: [], width: 0, height: 0 };
+/** @type {ReturnType<typeof layout>} */
+let places = { columns: [], width: 0, height: 0, tight: false };
 /** @type {Gap[]} */
 let gaps = [];
 /**
@@ -104,6 +104,7 @@ function build(shown) {
   svg.setAttribute("height", String(places.height));
   svg.setAttribute("aria-hidden", "true");
   const heads = element("div", { id: "layer-heads" });
+  stage.classList.toggle("tight", places.tight);
   stage.style.width = `${places.width}px`;
   stage.style.height = `${places.height}px`;
   stage.replaceChildren(svg, heads, element("div", { id: "tip", className: "tip", hidden: true }));
@@ -171,6 +172,7 @@ function draw(frame) {
   columns.forEach((canvas, index) => {
     if (frame.arrays[`feature/${index}`]) drawMap(canvas, frame.arrays[`feature/${index}`]);
   });
+  const seen = isImage() ? paths(kernels) : [];
   if (isImage()) drawMap(byId("pixels"), strengths(kernels[0]), "sequential");
   tiles.forEach((column, layer) =>
     column.forEach((one, unit) => {
@@ -180,7 +182,7 @@ function draw(frame) {
       if (map) drawMap(one.canvas, map);
       else if (frame.arrays.confidence && layer === tiles.length - 1)
         drawMap(one.canvas, share(frame, unit), "sequential");
-      else if (isImage() && layer === 0) drawMap(one.canvas, receptive(kernels[0], unit));
+      else if (isImage()) drawMap(one.canvas, receptive(seen[layer], unit));
       const bias = biases[layer]?.values[unit] ?? 0;
       const shade = colorAt("diverging", 0.5 + bias / 4);
       if (shade !== one.shade) {

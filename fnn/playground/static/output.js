@@ -4,7 +4,7 @@ import { curveStyle, drawCurves } from "./charts.js";
 import { byId, checkbox, element, oncePerFrame } from "./dom.js";
 import { short } from "./inspect.js";
 import { CLASSES, RANGE, SYMBOLS, drawClasses, drawMap, drawPoints, drawSymbol, palette, theme } from "./maps.js";
-import { className, word } from "./words.js";
+import { className, number, percent, word } from "./words.js";
 
 /** @typedef {import("./run.js").Run} Run */
 /** @typedef {{figure: HTMLElement, title: HTMLElement, map: HTMLCanvasElement, points: HTMLCanvasElement,
@@ -150,7 +150,7 @@ function showLosses() {
         name: prefix + word(app.settings.kind === "perceptron" ? `${part}_mistakes` : `${part}_loss`),
         style: 2 * index + style,
         value,
-        extra: accuracy?.[part] != null ? word("accuracy", { percent: (100 * accuracy[part]).toFixed(1) }) : "",
+        extra: accuracy?.[part] != null ? word("accuracy", { percent: percent(accuracy[part]) }) : "",
       };
     };
     return [line("train", 0), line("test", 1)];
@@ -170,12 +170,12 @@ function showLosses() {
     );
   }
   cells.forEach(({ name, style, value, extra }, index) => {
-    const [key, label, number, more] = box.children[index].children;
+    const [key, label, output, more] = box.children[index].children;
     const { color, dash } = curveStyle(style);
     key.style.borderTop = `3px ${dash.length ? "dashed" : "solid"} ${color}`;
     label.textContent = name;
-    number.textContent = value == null ? "–" : short(value);
-    number.dataset.value = value == null ? "" : String(value);
+    output.textContent = value == null ? "–" : short(value);
+    output.dataset.value = value == null ? "" : String(value);
     more.textContent = extra;
   });
 }
@@ -253,13 +253,13 @@ function gradient(low, high) {
   const image = context.createImageData(256, 1);
   new Uint32Array(image.data.buffer).set(palette("diverging"));
   context.putImageData(image, 0, 0);
-  const number = (/** @type {number} */ value) =>
-    element("span", { textContent: String(Number(value.toPrecision(2))).replace("-", "−") });
+  const mark = (/** @type {number} */ value) =>
+    element("span", { textContent: number(Number(value.toPrecision(2))).replace("-", "−") });
   return element(
     "div",
     { className: "gradient" },
     canvas,
-    element("div", {}, number(low), number((low + high) / 2), number(high)),
+    element("div", {}, mark(low), mark((low + high) / 2), mark(high)),
   );
 }
 

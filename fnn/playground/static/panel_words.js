@@ -9,8 +9,8 @@ export const PANEL_WORDS = {
     "McCulloch y Pitts (1943): cada unidad se activa si la suma ponderada de sus entradas llega a su umbral. Pulsa una entrada para cambiarla.",
   ],
   formula_said: [
-    "The output is {value}, computed by {units} threshold units.",
-    "La salida es {value}, calculada por {units} unidades de umbral.",
+    "The output is {value}, computed by {units} threshold {units|unit|units}.",
+    "La salida es {value}, calculada por {units} {units|unidad|unidades} de umbral.",
   ],
   threshold: ["fires at ≥ {value}", "se activa con ≥ {value}"],
   bit_label: ["Input {name} is {value}", "La entrada {name} vale {value}"],
@@ -70,8 +70,8 @@ export const PANEL_WORDS = {
   many_mean: ["Mean of the maps", "Media de los mapas"],
   many_spread: ["Spread: where they disagree", "Dispersión: dónde discrepan"],
   many_said: [
-    "{count} networks after {epoch} epochs: test loss from {low} to {high}.",
-    "{count} redes tras {epoch} épocas: pérdida de prueba de {low} a {high}.",
+    "{count} networks after {epoch} {epoch|epoch|epochs}: test loss from {low} to {high}.",
+    "{count} redes tras {epoch} {epoch|época|épocas}: pérdida de prueba de {low} a {high}.",
   ],
   member_seed: ["seed {value}", "semilla {value}"],
   member_rate: ["rate {value}", "tasa {value}"],
@@ -123,7 +123,7 @@ export const PANEL_WORDS = {
   // Sharing and lessons.
   share_note: [
     "This address holds all settings. Whoever opens it in a playground sees the same run.",
-    "Esta dirección contiene todos los ajustes. Quien la abra en un laboratorio ve la misma ejecución.",
+    "Esta dirección contiene todos los ajustes. Quien la abra en un playground ve la misma ejecución.",
   ],
   share_long: [
     "Your data are too large for an address. Share the file itself.",

@@ -16,7 +16,7 @@ export const defaults = () => ({
   optimizer: { name: "sgd", learning_rate: 0.03 },
   penalty: { kind: "none", rate: 0 },
   batch_size: 10,
-  seed: 0,
+  seed: 6,
 });
 
 /** @param {number} units @param {string} [activation] @returns {LayerSettings} */

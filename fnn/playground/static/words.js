@@ -4,7 +4,7 @@ import { PANEL_WORDS } from "./panel_words.js";
 /** @type {Object<string, [string, string]>} */
 export const WORDS = {
   // The frame of the page.
-  playground: ["playground", "laboratorio"],
+  playground: ["playground", "playground"],
   skip: ["Skip to the network", "Ir a la red"],
   tools: ["Tools", "Herramientas"],
   lesson: ["Lesson", "Lección"],
@@ -84,8 +84,16 @@ export const WORDS = {
   data_points: ["Draw", "Dibujar"],
   data_csv: ["CSV file", "Archivo CSV"],
   data_digits: ["Digits", "Dígitos"],
+  data_mnist: ["Digits (MNIST)", "Dígitos (MNIST)"],
   train_ratio: ["Training share", "Entrenamiento"],
   noise: ["Noise", "Ruido"],
+  image_size: ["Images", "Imágenes"],
+  images_digits: ["8 × 8, scikit-learn", "8 × 8 de scikit-learn"],
+  images_mnist: ["14 × 14, MNIST", "14 × 14 de MNIST"],
+  mnist_absent: [
+    "MNIST is not on this machine, so these are the digits of scikit-learn, 8 × 8. For 14 × 14, put the folder of MNIST into FNN_DATA and start again.",
+    "MNIST no está en esta máquina; estos son los dígitos de scikit-learn, de 8 × 8. Para 14 × 14, pon la carpeta de MNIST en FNN_DATA e inicia de nuevo.",
+  ],
   rows: ["Rows", "Filas"],
   regenerate: ["New data", "Datos nuevos"],
   csv_file: ["CSV file", "Archivo CSV"],
@@ -94,7 +102,10 @@ export const WORDS = {
     "Drop a file anywhere on the page, or choose one. The last column, or one named y, label, target or class, is the target.",
     "Suelta un archivo en la página o elige uno. La última columna, o una llamada y, label, target o class, es el objetivo.",
   ],
-  csv_read: ["{rows} lines, {columns} inputs", "{rows} líneas, {columns} entradas"],
+  csv_read: [
+    "{rows} {rows|line|lines}, {columns} {columns|input|inputs}",
+    "{rows} {rows|línea|líneas}, {columns} {columns|entrada|entradas}",
+  ],
   csv_large: [
     "The file has {size} kB; at most {most} kB can be read.",
     "El archivo tiene {size} kB; se pueden leer {most} kB como máximo.",
@@ -108,7 +119,7 @@ export const WORDS = {
     "Draw on the output map. With keys: arrows move, Enter adds.",
     "Dibuja en el mapa de salida. Con teclas: las flechas mueven, Intro añade.",
   ],
-  points_count: ["{count} points", "{count} puntos"],
+  points_count: ["{count} {count|point|points}", "{count} {count|punto|puntos}"],
   pad_label: [
     "Map on which points are drawn. Arrow keys move the cross, Enter adds a point.",
     "Mapa donde se dibujan puntos. Las flechas mueven la cruz, Intro añade un punto.",
@@ -132,8 +143,7 @@ export const WORDS = {
   pixel: ["pixel {number}", "píxel {number}"],
   feature_label: ["Feature {name}", "Característica {name}"],
   one_feature: ["A network needs at least one feature.", "Una red necesita al menos una característica."],
-  hidden_layers: ["{count} hidden layers", "{count} capas ocultas"],
-  one_hidden_layer: ["1 hidden layer", "1 capa oculta"],
+  hidden_layers: ["{count} hidden {count|layer|layers}", "{count} {count|capa oculta|capas ocultas}"],
   add_layer: ["Add a layer", "Añadir una capa"],
   remove_layer: ["Remove the last layer", "Quitar la última capa"],
   more_units: ["One more unit in layer {layer}", "Una unidad más en la capa {layer}"],
@@ -155,8 +165,12 @@ export const WORDS = {
   output_label: ["Output {unit}", "Salida {unit}"],
   weight: ["Weight", "Peso"],
   bias: ["Bias", "Sesgo"],
-  more_weights: ["and {count} more weights", "y {count} pesos más"],
-  network_size: ["{units} hidden units, {parameters} parameters", "{units} unidades ocultas, {parameters} parámetros"],
+  number_wanted: ["Type a number from {low} to {high}.", "Escribe un número de {low} a {high}."],
+  more_weights: ["and {count} more {count|weight|weights}", "y {count} {count|peso|pesos} más"],
+  network_size: [
+    "{units} hidden {units|unit|units}, {parameters} {parameters|parameter|parameters}",
+    "{units} {units|unidad oculta|unidades ocultas}, {parameters} {parameters|parámetro|parámetros}",
+  ],
   network_note: [
     "Lines are weights: blue and solid above zero, orange and dashed below. Hover to read one, click to change it. The small square is the bias.",
     "Las líneas son pesos: azul continua si es positivo, naranja discontinua si es negativo. Señala para leer uno, pulsa para cambiarlo. El cuadrito es el sesgo.",
@@ -172,7 +186,7 @@ export const WORDS = {
   test_loss: ["Test loss", "Pérdida (prueba)"],
   train_mistakes: ["Training error", "Error de entrenamiento"],
   test_mistakes: ["Test error", "Error de prueba"],
-  accuracy: ["{percent} % right", "{percent} % aciertos"],
+  accuracy: ["{percent} right", "{percent} de aciertos"],
   loss_curves: ["Loss by epoch.", "Pérdida por época."],
   spoken: [
     "Epoch {epoch}: training loss {train}, test loss {test}.",
@@ -209,9 +223,24 @@ export function setLanguage(name) {
 /** The name of a class: one's own as it is. @param {string} name */
 export const className = (name) => (`class:${name}` in WORDS ? word(`class:${name}`) : name);
 
-/** A text in the language of the page. @param {string} key @param {Object<string, any>} [values] for its {names} */
+/** A number as text, with the decimal mark of the language. @param {string|number} text */
+export const number = (text) => (current === "es" ? String(text).replace(/(\d)\.(\d)/g, "$1,$2") : String(text));
+
+/** A share in percent, with one decimal where needed; only a whole one is 100 %. @param {number} share */
+export function percent(share) {
+  const shown = share < 1 ? Math.min(99.9, Math.round(1000 * share) / 10) : 100;
+  return `${number(shown)} %`;
+}
+
+/**
+ * A text in the language of the page: {name} stands for a value, {name|point|points} for the form that goes with it.
+ * @param {string} key @param {Object<string, any>} [values]
+ */
 export function word(key, values = {}) {
   const found = WORDS[key];
   if (!found) return key;
-  return found[current === "es" ? 1 : 0].replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
+  return found[current === "es" ? 1 : 0].replace(/\{(\w+)(?:\|([^|}]*)\|([^}]*))?\}/g, (_, name, one, many) => {
+    if (many !== undefined) return values[name] === 1 ? one : many;
+    return typeof values[name] === "number" ? number(values[name]) : String(values[name] ?? "");
+  });
 }
