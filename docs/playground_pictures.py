@@ -118,7 +118,9 @@ def many(page: Any) -> None:
 
 def compare(page: Any) -> None:
     """Two runs."""
-    page.set_viewport_size({"width": WIDTH, "height": 1100})  # nothing scrolls below the bar
+    page.set_viewport_size(
+        {"width": WIDTH, "height": 1100}
+    )  # nothing scrolls below the bar
     page.click("#tab-compare")
     page.click("#second-run")
     page.wait_for_selector("#run-1:checked")
