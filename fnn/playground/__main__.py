@@ -37,11 +37,11 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         parser.exit(1, f"cannot listen on {args.host}, port {args.port}: {error.strerror}\n")
     address = server.address + (f"&lesson={args.lesson}" if args.lesson else "")
-    print(f"fnn playground: {address}  (Ctrl-C ends it)", flush=True)
-    if not args.no_browser:
-        threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
-    # The server has ended in order by the time it raises this.
+    # Ctrl-C may come as soon as the address is there; the server has ended in order by the time it raises this.
     with contextlib.suppress(KeyboardInterrupt):
+        print(f"fnn playground: {address}  (Ctrl-C ends it)", flush=True)
+        if not args.no_browser:
+            threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
         server.run()
 
 

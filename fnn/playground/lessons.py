@@ -107,6 +107,7 @@ LESSONS = {
             "data": {"name": "circles"},
             "layers": _hidden(8, 8, 8, 8, 8, 8, activation="sigmoid"),
             "optimizer": {"name": "sgd", "learning_rate": 0.1},
+            "seed": 0,
         },
         {
             "en": Text(
