@@ -4,6 +4,7 @@ import { byId, element } from "./dom.js";
 import { language, word } from "./words.js";
 
 let current = "";
+let choices = 0; // of a lesson or of none; an answer to an earlier one comes too late
 
 export function setUpLessons() {
   byId("lesson").addEventListener("change", () => {
@@ -31,7 +32,9 @@ function fill() {
 
 /** Set the page up for a lesson, and show its text; whether there is one. @param {string} name */
 export async function openLesson(name) {
+  const choice = ++choices;
   const answer = await app.run.ask("lesson", { name, language: language() });
+  if (choice !== choices) return true;
   if (!answer) {
     closeLesson();
     return false;
@@ -39,17 +42,19 @@ export async function openLesson(name) {
   current = name;
   byId("lesson").value = name;
   await app.run.set(answer.settings);
-  show(answer);
+  if (choice === choices) show(answer);
   return true;
 }
 
 /** @param {string} name */
 async function showText(name) {
+  const choice = choices;
   const answer = await app.run.ask("lesson", { name, language: language() });
-  if (answer) show(answer);
+  if (answer && choice === choices) show(answer);
 }
 
 export function closeLesson() {
+  choices++;
   current = "";
   byId("lesson").value = "";
   byId("lesson-panel").hidden = true;
