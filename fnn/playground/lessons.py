@@ -82,7 +82,8 @@ LESSONS = {
                     "Train without a hidden layer. The accuracy stays near one half.",
                     "Add a hidden layer of four units and train again. Each unit draws one line, and the output "
                     "combines them.",
-                    "Take units away. Two can be enough, but not from every start: try several seeds.",
+                    "Take units away. Three can be enough, but not from every start: try several seeds. Two only make "
+                    "a band.",
                     "Run 16 seeds side by side. Some reach the solution and some get stuck, and the spread shows where "
                     "they disagree.",
                 ),
@@ -95,7 +96,8 @@ LESSONS = {
                     "Entrena sin capa oculta. La exactitud se queda cerca de la mitad.",
                     "Añade una capa oculta de cuatro unidades y vuelve a entrenar. Cada unidad traza una recta y la "
                     "salida las combina.",
-                    "Quita unidades. Dos pueden bastar, pero no desde cualquier inicio: prueba varias semillas.",
+                    "Quita unidades. Tres pueden bastar, pero no desde cualquier inicio: prueba varias semillas. Con dos "
+                    "solo sale una banda.",
                     "Entrena 16 semillas a la vez. Unas llegan a la solución y otras se atascan; la dispersión muestra "
                     "dónde no están de acuerdo.",
                 ),

@@ -149,6 +149,6 @@ print(majority(1, 0, 1), majority(0, 0, 1))
 xor = classic.formula("(a or b) and not (a and b)")
 print([xor(a, b) for a, b in [(0, 0), (0, 1), (1, 0), (1, 1)]], len(xor.nodes))
 # %% [markdown] en
-# Four units: OR, AND, NOT and a last AND. With a weight of -1 for the inner AND, the NOT can be saved.
+# Four units: OR, AND, NOT and a last AND. With a weight of -1 for the inner AND, the NOT is not needed.
 # %% [markdown] es
 # Cuatro unidades: OR, AND, NOT y un último AND. Con un peso de -1 para el AND interior, sobra el NOT.

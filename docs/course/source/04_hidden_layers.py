@@ -11,7 +11,7 @@
 #
 # ## How many units?
 #
-# Here are two rings of points, and networks with one, two and four hidden units:
+# Here is a disc of points inside a ring, and networks with one, two and four hidden units:
 # %% [markdown] es
 # # 4. Capas ocultas y retropropagación
 #
@@ -23,7 +23,7 @@
 #
 # ## ¿Cuántas unidades?
 #
-# Aquí tienes dos anillos de puntos y redes con una, dos y cuatro unidades ocultas:
+# Aquí tienes un disco de puntos dentro de un anillo, y redes con una, dos y cuatro unidades ocultas:
 # %%
 from functools import partial
 
@@ -195,8 +195,9 @@ def successes(units):
 for units in (2, 4):
     print(units, successes(units), "«of|de»", 8)  # «varies|varía»
 # %% [markdown] en
-# Two units are enough in principle, as in [chapter 2](02_perceptron.md), but from most starts gradient descent gets
-# stuck. With more units than necessary, more starts succeed.
+# Two units were enough for the four corners of [chapter 2](02_perceptron.md). Four squares of points need more: two units
+# make a band at best, and get nine points of ten right. Three can do it; with more than that, more starts succeed.
 # %% [markdown] es
-# En principio bastan dos unidades, como en el [capítulo 2](02_perceptron.md), pero desde la mayoría de los comienzos
-# el descenso se atasca. Con más unidades de las necesarias, lo consiguen más comienzos.
+# Para las cuatro esquinas del [capítulo 2](02_perceptron.md) bastaban dos unidades. Cuatro cuadrados de puntos piden
+# más: con dos sale a lo sumo una banda, que acierta nueve puntos de diez. Con tres se puede, y con más lo consiguen más
+# comienzos.

@@ -6,7 +6,7 @@
 # Gradient descent has one learning rate for all weights and forgets each gradient after its step. In a narrow valley
 # of the loss, it bounces from wall to wall and hardly moves along the floor. The optimizers of this chapter remember.
 #
-# **Momentum** keeps a moving average of the steps, like a rolling ball. Steps across the valley cancel; those along it
+# **Momentum** keeps a decaying sum of the steps, like a rolling ball. Steps across the valley cancel; those along it
 # add up:
 #
 # $$v \leftarrow \beta v - \eta \, g, \qquad w \leftarrow w + v$$
@@ -25,7 +25,7 @@
 # | optimizer | in fnn | idea |
 # |---|---|---|
 # | SGD | `sgd(0.01)` | the gradient alone |
-# | Momentum | `sgd(0.01, momentum=0.9)` | a moving average of steps |
+# | Momentum | `sgd(0.01, momentum=0.9)` | a decaying sum of steps |
 # | Nesterov | `sgd(0.01, momentum=0.9, nesterov=True)` | the gradient where momentum leads |
 # | Adagrad | `adagrad(0.01)` | divides by all past squares, so it slows down |
 # | RMSprop | `rmsprop(0.001)` | divides by recent squares |
@@ -45,7 +45,7 @@
 # paso. En un valle estrecho de la pérdida rebota de una pared a otra y apenas avanza por el fondo. Los optimizadores
 # de este capítulo tienen memoria.
 #
-# **Momentum** guarda una media móvil de los pasos, como una bola que rueda. Los pasos de través se cancelan; los que
+# **Momentum** guarda una suma decreciente de los pasos, como una bola que rueda. Los pasos de través se cancelan; los que
 # van a lo largo del valle se suman:
 #
 # $$v \leftarrow \beta v - \eta \, g, \qquad w \leftarrow w + v$$
@@ -64,7 +64,7 @@
 # | optimizador | en fnn | idea |
 # |---|---|---|
 # | SGD | `sgd(0.01)` | solo el gradiente |
-# | Momentum | `sgd(0.01, momentum=0.9)` | una media móvil de los pasos |
+# | Momentum | `sgd(0.01, momentum=0.9)` | una suma decreciente de los pasos |
 # | Nesterov | `sgd(0.01, momentum=0.9, nesterov=True)` | el gradiente allí adonde lleva la inercia |
 # | Adagrad | `adagrad(0.01)` | divide por todos los cuadrados pasados, así que se frena |
 # | RMSprop | `rmsprop(0.001)` | divide por los cuadrados recientes |

@@ -70,7 +70,7 @@ print(f"«lowest|menor» val_loss: {plain['val_loss'].min():.2f}")
 #
 # ## Four remedies
 #
-# **More data** is the best one. If there are none:
+# **More data** is the best one. If there is no more:
 #
 # - **L2** adds the squares of the weights to the loss, $L + \lambda \sum w^2$. Large weights, which bend the boundary
 #   around single points, must now pay for themselves.
@@ -165,7 +165,7 @@ print(len(scores), f"{np.mean(scores):.2f}")  # «varies|varía»
 # %% [markdown] en
 # **Exercise 3.** Why does dropout divide the remaining units by the share that is kept? Check with a layer of ones.
 # %% [markdown] es
-# **Ejercicio 3.** ¿Por qué *dropout* divide las unidades restantes por la parte que se conserva? Compruébalo con unos.
+# **Ejercicio 3.** ¿Por qué *dropout* divide las unidades restantes por la parte que se conserva? Compruébalo con un array de unos.
 # %%
 ones = np.ones((1, 10_000), "float32")
 out = fnn.dropout(jax.random.key(0), ones, 0.5)

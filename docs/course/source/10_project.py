@@ -15,7 +15,7 @@
 # # 10. Un proyecto completo
 #
 # De una tabla a un programa que responde: datos, un primer modelo, una búsqueda de mejores ajustes, un conjunto de
-# redes, una mirada a las filas de prueba, un archivo y una función que da servicio. La tarea: ¿es un tumor benigno o
+# redes, una mirada a las filas de prueba, un archivo y una función que atiende peticiones. La tarea: ¿es un tumor benigno o
 # maligno? La tabla viene con scikit-learn: 569 pacientes con 30 medidas de núcleos celulares.
 #
 # ## 1. Los datos
@@ -111,7 +111,7 @@ _ = ax.set_title(title, fontsize=10)
 # Five networks from different starts, whose probabilities are averaged. Now all choices have been made, so validation
 # rows may join the training rows, and the test rows are looked at, once:
 # %% [markdown] es
-# ![La exactitud de validación según tasa y penalización: baja con la tasa mínima, alta en el centro](10_proyecto.png)
+# ![La exactitud de validación según tasa y penalización: baja con la tasa mínima, alta con las demás](10_proyecto.png)
 #
 # Van bien regiones enteras, no puntos sueltos. La tasa menor no ha terminado de aprender en 20 épocas. Para eso sirve
 # un mapa: para elegir en medio de una región buena, y no la prueba con más suerte.
@@ -149,7 +149,7 @@ print(fnn.classification_report(malignant > 0.5, y_test, names=names))  # «vari
 # menor encuentra más, a cambio de más falsas alarmas. Esa decisión es sobre personas, y ninguna métrica la toma por
 # ti.
 #
-# ## 5. Guardar y dar servicio
+# ## 5. Guardar y poner en servicio
 #
 # El archivo contiene la construcción del modelo, sus arrays y lo demás que hace falta para usarlo: aquí, las medias y
 # desviaciones. Otro proceso puede leerlo sin nada del código anterior:
@@ -233,5 +233,5 @@ print(raw_history["loss"][-1] > 10 * history["loss"][2])
 # The areas reach the thousands and the smoothness stays near 0.1: a rate that suits one weight is far too large or too
 # small for the other.
 # %% [markdown] es
-# Las áreas llegan a los miles y la suavidad no pasa de 0,1: una tasa que va bien a un peso es demasiado grande o
+# Las áreas llegan a los miles y la suavidad ronda 0,1: una tasa que va bien a un peso es demasiado grande o
 # demasiado pequeña para el otro.
