@@ -96,8 +96,8 @@ LESSONS = {
                     "Entrena sin capa oculta. La exactitud se queda cerca de la mitad.",
                     "Añade una capa oculta de cuatro unidades y vuelve a entrenar. Cada unidad traza una recta y la "
                     "salida las combina.",
-                    "Quita unidades. Tres pueden bastar, pero no desde cualquier inicio: prueba varias semillas. Con dos "
-                    "solo sale una banda.",
+                    "Quita unidades. Tres pueden bastar, pero no desde cualquier inicio: prueba varias semillas. Con "
+                    "dos solo sale una banda.",
                     "Entrena 16 semillas a la vez. Unas llegan a la solución y otras se atascan; la dispersión muestra "
                     "dónde no están de acuerdo.",
                 ),

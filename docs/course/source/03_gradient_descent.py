@@ -175,18 +175,19 @@ print(np.allclose(slope, -2 * y.mean(), rtol=1e-5))
 for rate in (0.9, 1.0, 1.1):
     print(rate, bool(loss(descend(rate)[-1]) < loss(descend(rate)[0])))
 # %% [markdown] en
-# A step diverges along a direction of curvature $c$ if the rate is above $2 / c$. The largest curvature is just above 2,
-# so the limit is just below 1. At 1.0 the steps already grow, but too slowly for thirty of them to show it.
+# A step diverges along a direction of curvature $c$ if the rate is above $2 / c$. The largest curvature is just above
+# 2, so the limit is just below 1. At 1.0 the steps already grow, but too slowly for thirty of them to show it.
 # %% [markdown] es
 # Los pasos divergen en una dirección de curvatura $c$ si la tasa supera $2 / c$. La mayor curvatura pasa apenas de 2,
-# así que el límite está apenas por debajo de 1. Con 1.0 los pasos ya crecen, pero tan despacio que en treinta no se nota.
+# así que el límite está apenas por debajo de 1. Con 1.0 los pasos ya crecen, pero tan despacio que en treinta no se
+# nota.
 # %% [markdown] en
-# **Exercise 3.** One outlier moves the line a lot, because its error is squared. Give the point with the largest $x$ the
-# value 30 and compare the slope from `"mse"` with the one from `fnn.losses.huber`, whose loss grows linearly for large
-# errors.
+# **Exercise 3.** One outlier moves the line a lot, because its error is squared. Give the point with the largest $x$
+# the value 30 and compare the slope from `"mse"` with the one from `fnn.losses.huber`, whose loss grows linearly for
+# large errors.
 # %% [markdown] es
-# **Ejercicio 3.** Un valor atípico mueve mucho la recta, porque su error se eleva al cuadrado. Da al punto con la
-# mayor $x$ el valor 30 y compara la pendiente con `"mse"` y con `fnn.losses.huber`, que crece de forma lineal con los errores
+# **Ejercicio 3.** Un valor atípico mueve mucho la recta, porque su error se eleva al cuadrado. Da al punto con la mayor
+# $x$ el valor 30 y compara la pendiente con `"mse"` y con `fnn.losses.huber`, que crece de forma lineal con los errores
 # grandes.
 # %%
 y_out = y.copy()

@@ -195,8 +195,9 @@ def successes(units):
 for units in (2, 4):
     print(units, successes(units), "«of|de»", 8)  # «varies|varía»
 # %% [markdown] en
-# Two units were enough for the four corners of [chapter 2](02_perceptron.md). Four squares of points need more: two units
-# make a band at best, and get nine points of ten right. Three can do it; with more than that, more starts succeed.
+# Two units were enough for the four corners of [chapter 2](02_perceptron.md). Four squares of points need more: two
+# units make a band at best, and get nine points of ten right. Three can do it; with more than that, more starts
+# succeed.
 # %% [markdown] es
 # Para las cuatro esquinas del [capítulo 2](02_perceptron.md) bastaban dos unidades. Cuatro cuadrados de puntos piden
 # más: con dos sale a lo sumo una banda, que acierta nueve puntos de diez. Con tres se puede, y con más lo consiguen más

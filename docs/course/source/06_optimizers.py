@@ -45,8 +45,8 @@
 # paso. En un valle estrecho de la pérdida rebota de una pared a otra y apenas avanza por el fondo. Los optimizadores
 # de este capítulo tienen memoria.
 #
-# **Momentum** guarda una suma decreciente de los pasos, como una bola que rueda. Los pasos de través se cancelan; los que
-# van a lo largo del valle se suman:
+# **Momentum** guarda una suma decreciente de los pasos, como una bola que rueda. Los pasos de través se cancelan; los
+# que van a lo largo del valle se suman:
 #
 # $$v \leftarrow \beta v - \eta \, g, \qquad w \leftarrow w + v$$
 #

@@ -165,7 +165,8 @@ print(len(scores), f"{np.mean(scores):.2f}")  # «varies|varía»
 # %% [markdown] en
 # **Exercise 3.** Why does dropout divide the remaining units by the share that is kept? Check with a layer of ones.
 # %% [markdown] es
-# **Ejercicio 3.** ¿Por qué *dropout* divide las unidades restantes por la parte que se conserva? Compruébalo con un array de unos.
+# **Ejercicio 3.** ¿Por qué *dropout* divide las unidades restantes por la parte que se conserva? Compruébalo con un
+# array de unos.
 # %%
 ones = np.ones((1, 10_000), "float32")
 out = fnn.dropout(jax.random.key(0), ones, 0.5)

@@ -15,8 +15,8 @@
 # # 10. Un proyecto completo
 #
 # De una tabla a un programa que responde: datos, un primer modelo, una búsqueda de mejores ajustes, un conjunto de
-# redes, una mirada a las filas de prueba, un archivo y una función que atiende peticiones. La tarea: ¿es un tumor benigno o
-# maligno? La tabla viene con scikit-learn: 569 pacientes con 30 medidas de núcleos celulares.
+# redes, una mirada a las filas de prueba, un archivo y una función que atiende peticiones. La tarea: ¿es un tumor
+# benigno o maligno? La tabla viene con scikit-learn: 569 pacientes con 30 medidas de núcleos celulares.
 #
 # ## 1. Los datos
 #
