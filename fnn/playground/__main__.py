@@ -34,8 +34,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     try:
         server = Server(args.host, args.port, args.token, args.name)
-    except OSError as error:
-        parser.exit(1, f"cannot listen on {args.host}, port {args.port}: {error.strerror}\n")
+    except (OSError, UnicodeError) as error:  # the latter for a host that is no name
+        parser.exit(1, f"cannot listen on {args.host}, port {args.port}: {getattr(error, 'strerror', None) or error}\n")
     address = server.address + (f"&lesson={args.lesson}" if args.lesson else "")
     # Ctrl-C may come as soon as the address is there; the server has ended in order by the time it raises this.
     with contextlib.suppress(KeyboardInterrupt):

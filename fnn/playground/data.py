@@ -6,7 +6,6 @@ import csv
 import functools
 import io
 import tempfile
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +15,7 @@ import numpy as np
 
 from .. import data as sets
 from .._core.errors import InputError
+from .._core.warn import collected
 from ..data import files
 from ..data.tables import is_number
 from .choices import CLASSIFICATION, IMAGES, REGRESSION
@@ -220,14 +220,15 @@ def read_columns(table: Table) -> dict[str, np.ndarray]:
 def _prepare_table(settings: Settings) -> Prepared:
     table = read_table(settings.data.text)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # the visitor reads what would be printed on the server
+        with collected() as warned:  # the visitor reads what would be printed on the server
             columns = read_columns(table)
             y = columns.pop(table.target)
             code = sets.table_fit(columns)
             x = sets.table_encode(code, columns)
-    except (InputError, UserWarning) as error:
+    except InputError as error:
         raise _refuse_table(str(error), table_error(str(error))) from None
+    if warned:
+        raise _refuse_table(warned[0], table_error(warned[0]))
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         english, spanish = "expected finite numbers", "se esperaban números finitos"
         raise _refuse_table(f"column {table.target!r}: {english}.", f"columna {table.target!r}: {spanish}.")

@@ -49,13 +49,15 @@ SILENCE = 20.0
 class Hosts:
     """The names by which browsers reach the server.
 
-    A page from elsewhere can point a name of its own at this machine; the browser then takes the two for one site and
-    lets it read everything here (DNS rebinding). So only numbers, names of this machine and those given are served.
+    A page from elsewhere can make its own host name resolve to this machine; the browser then takes the two for one
+    site and lets it read everything here (DNS rebinding). So only numbers, names of this machine and those given are
+    served.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
         own = sockets.gethostname()
-        self.names = {name.lower().rstrip(".") for name in ("localhost", own, f"{own}.local", *names)}
+        self.given = {name.lower().rstrip(".") for name in names} - {"localhost"}
+        self.names = {"localhost", own.lower(), f"{own}.local".lower(), *self.given}
 
     def known(self, host: str) -> bool:
         """Whether a ``Host`` header, a name or a number with or without a port, is one of ours."""
@@ -63,14 +65,29 @@ class Hosts:
             name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
         except ValueError:
             return False
-        with contextlib.suppress(ValueError):
-            ipaddress.ip_address(name)
-            return True
-        return name in self.names or name.endswith(".localhost")
+        return _is_number(name) or name in self.names or name.endswith(".localhost")
 
     def same_site(self, origin: str | None, host: str) -> bool:
-        """Whether a browser's ``Origin`` is this server; programs other than browsers send none."""
-        return origin is None or urlsplit(origin).netloc.lower() == host.lower()
+        """Whether a browser's ``Origin`` is this server; programs other than browsers send none.
+
+        A proxy may change ``Host``, so that an origin whose name was given is ours too.
+        """
+        if origin is None:
+            return True
+        try:
+            site = urlsplit(origin)
+            other = site.hostname in self.given and not _is_number(site.hostname)
+            return site.netloc.lower() == host.lower() or other
+        except ValueError:
+            return False
+
+
+def _is_number(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 class Guard:
@@ -91,7 +108,9 @@ class Guard:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 4403})
         else:
-            text = f"{host} is not a name of this server; start it with --name {host.rpartition(':')[0] or host}"
+            text = f"{host!r} is not a name of this server; start it with --name NAME for each name that browsers use"
+            if self.hosts.known(host):
+                text = "a page of another site asked for this"
             await PlainTextResponse(text, 403)(scope, receive, send)
 
 

@@ -65,12 +65,13 @@ class Sessions:
 
     async def serve(self, socket: Socket) -> None:
         """Serve one connection until it closes."""
-        if len(self.open) >= VISITORS and not await self._make_room():
-            count = "1 visitor is" if VISITORS == 1 else f"{VISITORS} visitors are"
-            spanish = "1 visitante" if VISITORS == 1 else f"{VISITORS} visitantes"
-            error = RefusalError("", f"{count} here already.", f"ya hay {spanish}.")
-            await socket.send_text(json.dumps({"type": "error", "error": error.to_json()}))
-            return
+        while len(self.open) >= VISITORS:  # again, as another newcomer may take the place that was made
+            if not await self._make_room():
+                count = "1 visitor is" if VISITORS == 1 else f"{VISITORS} visitors are"
+                spanish = "1 visitante" if VISITORS == 1 else f"{VISITORS} visitantes"
+                error = RefusalError("", f"{count} here already.", f"ya hay {spanish}.")
+                await socket.send_text(json.dumps({"type": "error", "error": error.to_json()}))
+                return
         session = Session(socket, self)
         self.open.add(session)
         try:
@@ -81,7 +82,7 @@ class Sessions:
 
     async def _make_room(self) -> bool:
         """Send away the visitor that has been idle longest, if for long enough."""
-        idle = [session for session in self.open if not session.visitor.playing and not session.leaving.is_set()]
+        idle = [session for session in self.open if not session.leaving.is_set()]
         longest = min(idle, key=lambda session: session.last, default=None)
         if longest is None or time.monotonic() - longest.last < WAITED_FOR:
             return False
@@ -113,7 +114,7 @@ class Session:
         self.interrupting = 0  # waiting messages that end long work
         self.called = asyncio.Event()  # a message came
         self.stirred = asyncio.Event()  # or an acknowledgement
-        self.last = time.monotonic()  # when the visitor did something last
+        self.last = time.monotonic()  # when the visitor did something last, or got something
         self.leaving, self.left = asyncio.Event(), asyncio.Event()
 
     async def serve(self) -> None:
@@ -202,6 +203,7 @@ class Session:
         answer: Json = {}
         try:
             while (part := await self._next(message, work)) is not _END:
+                self.last = time.monotonic()  # long work is no idleness
                 if isinstance(part, Frame):
                     await self.socket.send_bytes(await self._run(part.encode))
                 elif isinstance(part, Program):
@@ -217,8 +219,8 @@ class Session:
         except RefusalError as error:
             answer = {"error": error.to_json()}
         except InputError as error:
-            spanish = "fnn no acepta esto; el motivo está en el registro del servidor."
-            logging.getLogger(__name__).warning("%s", error)
+            spanish = "fnn no acepta estos ajustes."
+            logging.getLogger(__name__).warning("%r", error)
             answer = {"error": RefusalError("", str(error), spanish).to_json()}
         except Exception as error:
             logging.getLogger(__name__).exception("a message of the playground failed")

@@ -27,6 +27,7 @@ _EXPECTED = {
     "a formula with less deep nesting": "una fórmula con menos paréntesis anidados",
     "a string such as 'a and not b'": "un texto como 'a and not b'",
 }
+_PLURAL = ("números", "categorías", "solo")
 _GOT: Sequence[Rule] = (
     (rf"a missing value \({_CELL}\)", r"falta un valor (\1)"),
     (rf"a missing one \({_CELL}\)", r"falta (\1)"),
@@ -87,7 +88,8 @@ def _spanish(english: str) -> str:
     expected = _EXPECTED.get(expected) or _first(
         [(_OPEN, r"'and', 'or', 'xor' o un ')' para el '(' de la posición \1")], expected
     )
-    return f"{place}: se esperaba {expected}, {got}." if place and expected and got else ""
+    verb = "se esperaban" if expected.startswith(_PLURAL) else "se esperaba"
+    return f"{place}: {verb} {expected}, {got}." if place and expected and got else ""
 
 
 def _first(rules: Sequence[Rule], text: str) -> str:

@@ -1,13 +1,14 @@
 """Warnings name the line of the user's code, however deep in the library they arise."""
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
 import pytest
 
 import fnn
-from fnn._core.warn import warn
+from fnn._core.warn import collected, warn
 
 
 def test_the_innermost_line_outside_the_library():
@@ -33,3 +34,13 @@ def test_the_line_is_found_through_constructors_drivers_and_streams():
     with pytest.warns(RuntimeWarning, match="the loss is") as caught:
         fnn.fit(task, ts, [(x, y)] * 2, epochs=3, verbose=0)
     assert {w.filename for w in caught} == {__file__}
+
+
+def test_collected_warnings_are_texts_of_this_thread_alone():
+    with collected() as texts:
+        warn("here")
+        with ThreadPoolExecutor(1) as pool, pytest.warns(RuntimeWarning, match="elsewhere"):
+            pool.submit(warn, "elsewhere").result()
+    assert texts == ["here"]
+    with pytest.warns(RuntimeWarning, match="after"):
+        warn("after")

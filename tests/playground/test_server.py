@@ -412,6 +412,25 @@ def test_who_has_been_idle_longest_makes_room(visit, small, monkeypatch):
     assert second.ask("step")["ok"]
 
 
+def test_a_page_that_plays_in_the_background_makes_room(visit, small, monkeypatch):
+    client = visit()
+    client.ask("set", settings=small)
+    client.ask("play")  # and acknowledges no frame, as a hidden page
+    monkeypatch.setattr(sessions, "VISITORS", 1)
+    assert "1 visitor is" in visit().hello["error"]["message"]
+    monkeypatch.setattr(sessions, "WAITED_FOR", 0.0)
+    assert visit().hello["type"] == "hello"
+
+
+def test_an_origin_behind_a_proxy_is_ours_if_its_name_was_given():
+    hosts = serving.Hosts(["127.0.0.1", "localhost", "Play.Example.org"])
+    assert hosts.same_site("https://play.example.org", "127.0.0.1:8000")
+    assert not hosts.same_site("https://evil.example", "127.0.0.1:8000")
+    assert not hosts.same_site("https://localhost:1", "127.0.0.1:8000")
+    assert not hosts.same_site("https://127.0.0.1:1", "127.0.0.1:8000")
+    assert not hosts.same_site("http://[", "127.0.0.1:8000")
+
+
 def test_an_idle_visitor_is_sent_away_in_order(visit, small, monkeypatch, caplog):
     monkeypatch.setattr(sessions, "IDLE_SECONDS", 0.05)
     client = visit()

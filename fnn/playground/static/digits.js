@@ -41,9 +41,8 @@ export function setUpDigits() {
       pointermove: (/** @type {PointerEvent} */ event) => {
         if (down) press(placeOf(event));
       },
-      pointerup: () => {
-        down = false;
-      },
+      pointerup: lift,
+      pointercancel: lift,
       keydown: keyed,
       focus: draw,
       blur: draw,
@@ -81,8 +80,13 @@ function show() {
   ask();
 }
 
+function lift() {
+  down = false;
+}
+
 function clear() {
   strokes = [];
+  lift();
   byKeys = false;
   draw();
   ask();

@@ -1,5 +1,5 @@
 /** Small helpers for building the page. */
-import { number, word } from "./words.js";
+import { language, number, word } from "./words.js";
 
 /**
  * A new element. `word`, `label` and `hint` name texts of words.js, which follow the language; `on` holds listeners.
@@ -57,13 +57,13 @@ export function field(name, control, kind = "") {
 }
 
 /**
- * A field for a number with decimals, written with the mark of the language; a dot and a comma are both read.
+ * A field for a number with decimals, written with the mark of the language; a dot is read too.
  * @param {{id?: string, min?: number, max?: number, label?: string}} attributes
  * @param {(value: number) => void} changed
  */
 export function decimalField({ min = -1e6, max = 1e6, ...attributes }, changed) {
   const read = () => {
-    const text = input.value.trim().replace("−", "-").replace(",", ".");
+    const text = input.value.trim().replace("−", "-").replace(language() === "es" ? "," : ".", ".");
     const value = text ? Number(text) : NaN;
     const fits = value >= min && value <= max;
     input.setCustomValidity(fits ? "" : word("number_wanted", { low: min, high: max }));

@@ -91,8 +91,8 @@ export const WORDS = {
   images_digits: ["8 × 8, scikit-learn", "8 × 8 de scikit-learn"],
   images_mnist: ["14 × 14, MNIST", "14 × 14 de MNIST"],
   mnist_absent: [
-    "MNIST is not on this machine, so these are the digits of scikit-learn, 8 × 8. For 14 × 14, put the folder of MNIST into FNN_DATA and start again.",
-    "MNIST no está en esta máquina; estos son los dígitos de scikit-learn, de 8 × 8. Para 14 × 14, pon la carpeta de MNIST en FNN_DATA e inicia de nuevo.",
+    "MNIST is not on this machine, so these are the digits of scikit-learn, 8 × 8. For 14 × 14, set FNN_DATA to your MNIST folder and restart the server.",
+    "MNIST no está en esta máquina; estos son los dígitos de scikit-learn, de 8 × 8. Para 14 × 14, indica en FNN_DATA la carpeta de MNIST y reinicia el servidor.",
   ],
   rows: ["Rows", "Filas"],
   regenerate: ["New data", "Datos nuevos"],
@@ -228,7 +228,7 @@ export const number = (text) => (current === "es" ? String(text).replace(/(\d)\.
 
 /** A share in percent, with one decimal where needed; only a whole one is 100 %. @param {number} share */
 export function percent(share) {
-  const shown = share < 1 ? Math.min(99.9, Math.round(1000 * share) / 10) : 100;
+  const shown = share >= 1 ? 100 : Math.min(99.9, Math.round(1000 * share) / 10);
   return `${number(shown)} %`;
 }
 
