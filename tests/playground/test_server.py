@@ -472,10 +472,16 @@ def test_the_command_refuses_a_token_that_does_not_fit_into_an_address(token, ca
 
 
 def test_ctrl_c_ends_without_a_traceback():
-    command = [sys.executable, "-m", "fnn.playground", "--no-browser"]
+    # A shell lets what it starts in the background ignore Ctrl-C, and all that this starts in turn.
+    heed = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    run = heed + "runpy.run_module('fnn.playground', run_name='__main__', alter_sys=True)"
+    command = [sys.executable, "-c", run, "--no-browser"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
-        address = urlsplit(re.search(r"http://\S+", server.stdout.readline())[0])
-        wait_for(address)
-        server.send_signal(signal.SIGINT)
-        assert server.communicate(timeout=60)[0] == ""
+        try:
+            address = urlsplit(re.search(r"http://\S+", server.stdout.readline())[0])
+            wait_for(address)
+            server.send_signal(signal.SIGINT)
+            assert server.communicate(timeout=60)[0] == ""
+        finally:
+            server.kill()  # or leaving the block would wait for it
     assert server.returncode == 0
